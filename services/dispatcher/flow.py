@@ -1,0 +1,279 @@
+"""Flow control: which held task is released next, and how many. Pure: time comes in as monotonic seconds.
+
+The broker delivers what is released in the order of the journal, so order and fairness are decided before
+that. A skill has *room* for its workers' slots plus what it finished in the last quarter of a second
+(Little's law: that much keeps fast workers fed over the round trip without making slow ones a queue).
+While a skill has room and holds nothing, a release is immediate; otherwise tasks wait here, by urgency, in
+turn between tenants inside equal urgency, first in first out inside a tenant.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from uuid import UUID
+
+TaskKey = tuple[UUID, int]
+"""A job's id and the number of the task in it."""
+
+LOOKAHEAD_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `limit` tasks of `key` at once, or in any `per_seconds` when that is given."""
+
+    key: str
+    limit: int
+    per_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A task that may be released as far as its job is concerned."""
+
+    key: TaskKey
+    skill: str
+    urgency: int
+    tenant: str
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(slots=True)
+class _Level:
+    """The tasks of one urgency: tenants take turns, each tenant first in first out."""
+
+    turns: deque[str] = field(default_factory=deque)
+    queues: dict[str, list[tuple[int, TaskKey]]] = field(default_factory=dict)
+
+    def push(self, tenant: str, order: int, key: TaskKey) -> None:
+        queue = self.queues.get(tenant)
+        if queue is None:
+            queue = self.queues[tenant] = []
+            self.turns.append(tenant)
+        heappush(queue, (order, key))
+
+    def pop(self) -> tuple[int, TaskKey]:
+        tenant = self.turns.popleft()
+        queue = self.queues[tenant]
+        first = heappop(queue)
+        if queue:
+            self.turns.append(tenant)
+        else:
+            del self.queues[tenant]
+        return first
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One skill: what waits for it, what is released, what its workers take."""
+
+    slots: int = 0
+    waiting: dict[TaskKey, tuple[int, Held]] = field(default_factory=dict)
+    levels: dict[int, _Level] = field(default_factory=dict)
+    urgencies: list[int] = field(default_factory=list)
+    in_flight: set[TaskKey] = field(default_factory=set)
+    ended: deque[float] = field(default_factory=deque)
+
+    def push(self, order: int, held: Held) -> None:
+        self.waiting[held.key] = (order, held)
+        level = self.levels.get(held.urgency)
+        if level is None:
+            level = self.levels[held.urgency] = _Level()
+            heappush(self.urgencies, -held.urgency)
+        level.push(held.tenant, order, held.key)
+
+    def pop(self) -> tuple[int, Held] | None:
+        """The next task that still waits; entries of dropped ones are skipped."""
+        while self.urgencies:
+            urgency = -self.urgencies[0]
+            level = self.levels[urgency]
+            while level.turns:
+                order, key = level.pop()
+                entry = self.waiting.get(key)
+                if entry is not None and entry[0] == order:
+                    del self.waiting[key]
+                    return entry
+            heappop(self.urgencies)
+            del self.levels[urgency]
+        return None
+
+
+class Flow:
+    """What is held and what is in flight, over all skills and limit keys."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane] = {}
+        self._flying: dict[TaskKey, tuple[str, tuple[Limit, ...], str]] = {}
+        self._users: dict[tuple[str, str], set[TaskKey]] = {}
+        self._releases: dict[tuple[str, str], deque[float]] = {}
+        self._parked: dict[tuple[str, str], list[tuple[int, int, TaskKey]]] = {}
+        self._parked_tasks: dict[TaskKey, tuple[int, Held]] = {}
+        self._order = 0
+
+    def set_slots(self, skill: str, slots: int) -> None:
+        """How many tasks of `skill` its live workers take at once; 0 when there is none."""
+        self._lane(skill).slots = slots
+
+    def hold(self, held: Held) -> None:
+        """A task waits for its release. Holding it twice changes nothing."""
+        lane = self._lane(held.skill)
+        if held.key in lane.waiting or held.key in self._flying or held.key in self._parked_tasks:
+            return
+        self._order += 1
+        lane.push(self._order, held)
+
+    def drop(self, key: TaskKey, skill: str) -> None:
+        """A held task is no longer to be released: cancelled, paused or timed out."""
+        self._parked_tasks.pop(key, None)
+        entry = self._lane(skill).waiting.pop(key, None)
+        if entry is not None:
+            self._offer(entry[1])
+
+    def released(self, held: Held, now: float) -> None:
+        """A task went to the queue of its skill, by whomever."""
+        if held.key in self._flying:
+            return
+        lane = self._lane(held.skill)
+        lane.waiting.pop(held.key, None)
+        self._parked_tasks.pop(held.key, None)
+        lane.in_flight.add(held.key)
+        self._flying[held.key] = (held.skill, held.limits, held.tenant)
+        for limit in held.limits:
+            name = (held.tenant, limit.key)
+            if limit.per_seconds is None:
+                self._users.setdefault(name, set()).add(held.key)
+            else:
+                self._releases.setdefault(name, deque()).append(now)
+
+    def ended(self, key: TaskKey, now: float) -> str | None:
+        """A task left the queue or its worker: its place is free. Its skill; None if it was not in flight."""
+        flying = self._flying.pop(key, None)
+        if flying is None:
+            return None
+        skill, limits, tenant = flying
+        lane = self._lanes[skill]
+        lane.in_flight.discard(key)
+        lane.ended.append(now)
+        for limit in limits:
+            name = (tenant, limit.key)
+            if limit.per_seconds is None:
+                users = self._users[name]
+                users.discard(key)
+                if not users:
+                    del self._users[name]
+                self._unpark(name)
+        return skill
+
+    def next(self, skill: str, now: float) -> Held | None:
+        """The task to release now, counted as in flight from here; None when nothing may go.
+
+        If its release fails, say `ended` and hold it again.
+        """
+        lane = self._lane(skill)
+        while self.room(skill, now) > 0:
+            entry = lane.pop()
+            if entry is None:
+                return None
+            order, held = entry
+            full = self._full(held, now)
+            if full is None:
+                self.released(held, now)
+                return held
+            heappush(self._parked.setdefault(full, []), (-held.urgency, order, held.key))
+            self._parked_tasks[held.key] = (order, held)
+            self._offer(held, but=full)
+        return None
+
+    def room(self, skill: str, now: float) -> int:
+        """How many more tasks of `skill` may be released."""
+        lane = self._lanes.get(skill)
+        if lane is None or lane.slots == 0:
+            return 0
+        ended = lane.ended
+        while ended and ended[0] < now - LOOKAHEAD_SECONDS:
+            ended.popleft()
+        return lane.slots + len(ended) - len(lane.in_flight)
+
+    def open_room(self, skill: str, now: float) -> int:
+        """The room of a skill that holds nothing back, else 0: what others may release unasked."""
+        lane = self._lanes.get(skill)
+        if lane is None or lane.waiting:
+            return 0
+        return max(0, self.room(skill, now))
+
+    def skills(self) -> list[str]:
+        """All skills seen so far."""
+        return list(self._lanes)
+
+    def waiting(self, skill: str) -> int:
+        """How many tasks of `skill` are held for want of room."""
+        lane = self._lanes.get(skill)
+        return len(lane.waiting) if lane else 0
+
+    def in_flight(self, skill: str) -> int:
+        """How many tasks of `skill` are released and not ended."""
+        lane = self._lanes.get(skill)
+        return len(lane.in_flight) if lane else 0
+
+    def open_windows(self, now: float) -> set[str]:
+        """Let tasks whose rate window has opened wait for room again; the skills that this concerns."""
+        skills: set[str] = set()
+        for name in [name for name in self._parked if name in self._releases]:
+            for _ in range(self._places(name, now)):
+                skill = self._unpark(name)
+                if skill is None:
+                    break
+                skills.add(skill)
+        return skills
+
+    def _lane(self, skill: str) -> _Lane:
+        lane = self._lanes.get(skill)
+        if lane is None:
+            lane = self._lanes[skill] = _Lane()
+        return lane
+
+    def _full(self, held: Held, now: float) -> tuple[str, str] | None:
+        """The limit key that has no place for `held`, if there is one."""
+        for limit in held.limits:
+            name = (held.tenant, limit.key)
+            if limit.per_seconds is None:
+                if len(self._users.get(name, ())) >= limit.limit:
+                    return name
+                continue
+            releases = self._releases.get(name)
+            if releases is not None:
+                while releases and releases[0] <= now - limit.per_seconds:
+                    releases.popleft()
+                if len(releases) >= limit.limit:
+                    return name
+        return None
+
+    def _places(self, name: tuple[str, str], now: float) -> int:
+        """How many tasks that wait for the rate key `name` may go now."""
+        first = self._first_parked(name)
+        if first is None:
+            return 0
+        limit = next(limit for limit in first.limits if (first.tenant, limit.key) == name)
+        return 0 if self._full(first, now) == name else limit.limit - len(self._releases[name])
+
+    def _first_parked(self, name: tuple[str, str]) -> Held | None:
+        parked = self._parked.get(name, [])
+        while parked and (entry := self._parked_tasks.get(parked[0][2])) is None:
+            heappop(parked)
+        return entry[1] if parked and entry is not None else None
+
+    def _unpark(self, name: tuple[str, str]) -> str | None:
+        """Move the first that waits for a limit key back among what waits for room; its skill."""
+        if self._first_parked(name) is None:
+            self._parked.pop(name, None)
+            return None
+        order, held = self._parked_tasks.pop(heappop(self._parked[name])[2])
+        self._lane(held.skill).push(order, held)
+        return held.skill
+
+    def _offer(self, held: Held, but: tuple[str, str] | None = None) -> None:
+        """`held` does not take the places its limit keys had for it: let the next in line have them."""
+        for limit in held.limits:
+            name = (held.tenant, limit.key)
+            if name != but and name in self._parked:
+                self._unpark(name)

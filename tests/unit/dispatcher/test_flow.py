@@ -1,0 +1,193 @@
+"""Which held task is released next."""
+
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dispatcher.flow import Flow, Held, Limit
+
+
+def held(
+    number: int, *, urgency: int = 500, tenant: str = "a", limits: tuple[Limit, ...] = (), skill: str = "s"
+) -> Held:
+    return Held((UUID(int=number), 1), skill, urgency, tenant, limits)
+
+
+def drain(flow: Flow, now: float = 0.0) -> list[int]:
+    """Release and end everything that may go, one at a time."""
+    order = []
+    while (task := flow.next("s", now)) is not None:
+        order.append(task.key[0].int)
+        flow.ended(task.key, now)
+    return order
+
+
+def test_the_more_urgent_task_is_released_first_and_equals_in_order_of_arrival() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    for number, urgency in enumerate([100, 900, 500, 900, 100]):
+        flow.hold(held(number, urgency=urgency))
+    assert drain(flow) == [1, 3, 2, 0, 4]
+
+
+def test_tenants_take_turns_inside_equal_urgency() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    for number in range(4):
+        flow.hold(held(number, tenant="greedy"))
+    flow.hold(held(10, tenant="modest"))
+    flow.hold(held(11, tenant="modest"))
+    assert drain(flow) == [0, 10, 1, 11, 2, 3]
+
+
+def test_nothing_is_released_without_a_worker() -> None:
+    flow = Flow()
+    flow.hold(held(1))
+    assert flow.next("s", 0.0) is None
+    assert flow.open_room("s", 0.0) == 0
+
+
+def test_no_more_is_released_than_the_workers_have_slots() -> None:
+    flow = Flow()
+    flow.set_slots("s", 2)
+    for number in range(3):
+        flow.hold(held(number))
+    assert flow.next("s", 0.0) is not None
+    assert flow.next("s", 0.0) is not None
+    assert flow.next("s", 0.0) is None
+
+
+def test_what_was_finished_in_the_last_moment_makes_room_ahead() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    flow.released(held(1), 0.0)
+    flow.ended((UUID(int=1), 1), 0.0)
+    assert flow.room("s", 0.1) == 2
+    assert flow.room("s", 0.3) == 1
+
+
+def test_a_dropped_task_is_never_released() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    flow.hold(held(1))
+    flow.hold(held(2))
+    flow.drop((UUID(int=1), 1), "s")
+    assert drain(flow) == [2]
+
+
+def test_others_may_release_unasked_only_while_nothing_is_held() -> None:
+    flow = Flow()
+    flow.set_slots("s", 3)
+    assert flow.open_room("s", 0.0) == 3
+    flow.hold(held(1))
+    assert flow.open_room("s", 0.0) == 0
+
+
+def test_a_full_key_does_not_stop_tasks_of_other_keys() -> None:
+    flow = Flow()
+    flow.set_slots("s", 10)
+    one = (Limit("k", 1),)
+    flow.hold(held(1, limits=one))
+    flow.hold(held(2, limits=one))
+    flow.hold(held(3))
+    first, second = flow.next("s", 0.0), flow.next("s", 0.0)
+    assert first is not None
+    assert second is not None
+    assert (first.key[0].int, second.key[0].int) == (1, 3)
+    assert flow.next("s", 0.0) is None
+    flow.ended(first.key, 0.0)
+    third = flow.next("s", 0.0)
+    assert third is not None
+    assert third.key[0].int == 2
+
+
+def test_the_keys_of_two_tenants_are_two_keys() -> None:
+    flow = Flow()
+    flow.set_slots("s", 10)
+    one = (Limit("k", 1),)
+    flow.hold(held(1, limits=one, tenant="a"))
+    flow.hold(held(2, limits=one, tenant="b"))
+    assert flow.next("s", 0.0) is not None
+    assert flow.next("s", 0.0) is not None
+
+
+def test_a_rate_key_opens_again_when_its_window_has_passed() -> None:
+    flow = Flow()
+    flow.set_slots("s", 10)
+    two_a_minute = (Limit("k", 2, 60.0),)
+    for number in range(5):
+        flow.hold(held(number, limits=two_a_minute))
+    assert flow.next("s", 0.0) is not None
+    assert flow.next("s", 1.0) is not None
+    assert flow.next("s", 2.0) is None
+    assert flow.open_windows(30.0) == set()
+    assert flow.open_windows(60.5) == {"s"}
+    assert flow.next("s", 60.5) is not None
+    assert flow.next("s", 60.5) is None
+
+
+def test_dropping_a_task_that_had_the_place_of_a_key_gives_it_to_the_next() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    one = (Limit("k", 1),)
+    for number in (1, 2, 3):
+        flow.hold(held(number, limits=one))
+    assert flow.next("s", 0.0) is not None
+    flow.set_slots("s", 2)
+    assert flow.next("s", 0.0) is None  # 2 and 3 are parked under the key
+    flow.set_slots("s", 0)
+    flow.ended((UUID(int=1), 1), 0.0)  # 2 waits for room again
+    flow.drop((UUID(int=2), 1), "s")
+    flow.set_slots("s", 1)
+    third = flow.next("s", 0.0)
+    assert third is not None
+    assert third.key[0].int == 3
+
+
+@given(
+    tasks=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(["a", "b", "c"]),
+            st.lists(st.sampled_from([Limit("k", 2), Limit("q", 1)]), unique=True, max_size=2),
+        ),
+        max_size=40,
+    ),
+    drops=st.sets(st.integers(0, 39), max_size=10),
+    slots=st.integers(1, 4),
+)
+def test_everything_held_is_released_once_and_no_limit_is_exceeded(
+    tasks: list[tuple[int, str, list[Limit]]], drops: set[int], slots: int
+) -> None:
+    flow = Flow()
+    flow.set_slots("s", slots)
+    for number, (urgency, tenant, limits) in enumerate(tasks):
+        flow.hold(held(number, urgency=urgency, tenant=tenant, limits=tuple(limits)))
+    running: list[Held] = []
+    seen: list[int] = []
+    now = 0.0
+    dropped = {number for number in drops if number < len(tasks)}
+    pending_drops = sorted(dropped)
+    while True:
+        now += 1.0
+        task = flow.next("s", now)
+        if task is not None:
+            running.append(task)
+            seen.append(task.key[0].int)
+            for tenant in "abc":
+                for limit in (Limit("k", 2), Limit("q", 1)):
+                    users = [r for r in running if r.tenant == tenant and limit in r.limits]
+                    assert len(users) <= limit.limit
+            if pending_drops:
+                number = pending_drops.pop()
+                if number not in seen:
+                    flow.drop((UUID(int=number), 1), "s")
+                else:
+                    dropped.discard(number)
+            continue
+        if not running:
+            break
+        flow.ended(running.pop(0).key, now)
+    assert len(seen) == len(set(seen))
+    assert set(seen) | dropped >= set(range(len(tasks)))
