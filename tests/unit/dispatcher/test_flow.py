@@ -191,3 +191,20 @@ def test_everything_held_is_released_once_and_no_limit_is_exceeded(
         flow.ended(running.pop(0).key, now)
     assert len(seen) == len(set(seen))
     assert set(seen) | dropped >= set(range(len(tasks)))
+
+
+def test_a_task_that_must_wait_for_its_other_key_does_not_keep_the_place_of_the_first() -> None:
+    flow = Flow()
+    flow.set_slots("s", 10)
+    k, q = Limit("k", 1), Limit("q", 1)
+    for number, limits in enumerate([(k,), (k, q), (k,), (q,)]):
+        flow.hold(held(number, limits=limits))
+    first, last = flow.next("s", 0.0), flow.next("s", 0.0)
+    assert first is not None
+    assert last is not None
+    assert (first.key[0].int, last.key[0].int) == (0, 3)
+    assert flow.next("s", 0.0) is None
+    flow.ended(first.key, 0.0)
+    third = flow.next("s", 0.0)
+    assert third is not None
+    assert third.key[0].int == 2
