@@ -4,11 +4,13 @@ The projector stores these rows and the API folds the same rows for those who wa
 show the same. The fold reads (topic, fields) pairs as the journal stores them and knows no domain object.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+
+from shared.application.summary_fold import FOLDS, OpenTask
 
 TERMINAL: Final = frozenset({"succeeded", "failed", "timed_out", "cancelled", "quarantined"})
 OPEN: Final = (
@@ -23,30 +25,13 @@ OPEN: Final = (
 )
 STATUSES: Final = (*OPEN, "succeeded", "failed", "timed_out", "cancelled", "quarantined")
 
-# A wake-up is the broker's to deliver; the sweep comes behind it, for the one that was lost.
-WAKE_GRACE_US: Final = 5_000_000
 
-
-class UnknownEvent(Exception):
+class UnknownEvent(Exception):  # noqa: N818 (a class of error says what happened)
     """No fold is known for this topic: it was written by a newer release, or is not an event of ours."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(f"unknown event {topic!r}")
         self.topic = topic
-
-
-class OpenTask(msgspec.Struct, omit_defaults=True, gc=False):
-    """A task that has not ended. `phase` is held, released, claimed, running or retrying."""
-
-    task: int
-    attempt: int
-    node: str
-    skill: str
-    phase: str
-    urgency: int = 500
-    limits: list[Any] | None = None
-    run_timeout: float | None = None
-    worker: str | None = None
 
 
 class JobSummary(msgspec.Struct, omit_defaults=True, gc=False):
@@ -102,7 +87,7 @@ class JobSummary(msgspec.Struct, omit_defaults=True, gc=False):
 
     def apply(self, topic: str, data: Mapping[str, Any], at_us: int, sequence: int) -> None:
         """Fold one event. Raises UnknownEvent, and KeyError or TypeError when fields are missing or wrong."""
-        fold = _FOLDS.get(topic)
+        fold = FOLDS.get(topic)
         if fold is None:
             raise UnknownEvent(topic)
         self.sequence = sequence
@@ -174,312 +159,126 @@ class JobSummary(msgspec.Struct, omit_defaults=True, gc=False):
         }
 
 
+class WorkerSummary(msgspec.Struct, omit_defaults=True):
+    """A worker as its events tell of it. `status` is online, draining, left or lost.
+
+    A worker that falls silent is lost only once the dispatcher has recorded it.
+    """
+
+    id: str
+    name: str = ""
+    status: str = "online"
+    skills: list[str] = msgspec.field(default_factory=list)
+    concurrency: int = 1
+    labels: dict[str, Any] = msgspec.field(default_factory=dict)
+    instance: str | None = None
+    registered_at: int = 0
+    updated_at: int = 0
+    sequence: int = 0
+
+    def apply(self, topic: str, data: Mapping[str, Any], at_us: int, sequence: int) -> None:
+        """Fold one event. Raises UnknownEvent, and KeyError when fields are missing."""
+        status = _WORKER_STATUS.get(topic)
+        if status is None:
+            raise UnknownEvent(topic)
+        if topic in ("WorkerRegistered", "WorkerChanged"):
+            self.name = data.get("name", self.name)
+            self.skills = list(data.get("skills", self.skills))
+            self.concurrency = data.get("concurrency", self.concurrency)
+            self.labels = data.get("labels") or {}
+            self.instance = data.get("instance", self.instance)
+        if topic == "WorkerRegistered":
+            self.registered_at = at_us
+        if topic != "WorkerChanged":
+            self.status = status
+        self.updated_at, self.sequence = at_us, sequence
+
+    def to_public(self) -> dict[str, Any]:
+        """The worker as the API shows it."""
+        return {
+            "worker_id": self.id,
+            "name": self.name,
+            "status": self.status,
+            "skills": self.skills,
+            "concurrency": self.concurrency,
+            "labels": self.labels,
+            "instance": self.instance,
+            "registered_at": iso(self.registered_at),
+            "updated_at": iso(self.updated_at),
+            "sequence": self.sequence,
+        }
+
+
+_WORKER_STATUS: Final = {
+    "WorkerRegistered": "online",
+    "WorkerChanged": "online",
+    "WorkerDraining": "draining",
+    "WorkerLeft": "left",
+    "WorkerLost": "lost",
+}
+
+
+class WorkflowVersion(msgspec.Struct, omit_defaults=True):
+    """One published version: its number, the content hash of its graph, and when it was published."""
+
+    version: int
+    definition: str
+    published_at: int
+
+
+class WorkflowSummary(msgspec.Struct, omit_defaults=True):
+    """A workflow's published versions, oldest first. The graphs stay in the journal, under its id."""
+
+    id: str
+    tenant: str = ""
+    name: str = ""
+    versions: list[WorkflowVersion] = msgspec.field(default_factory=list)
+    origin: str = "native"
+    deleted: bool = False
+    updated_at: int = 0
+    sequence: int = 0
+
+    def apply(self, topic: str, data: Mapping[str, Any], at_us: int, sequence: int) -> None:
+        """Fold one event. Raises UnknownEvent, and KeyError when fields are missing."""
+        if topic == "WorkflowPublished":
+            self.name = data["name"]
+            self.tenant = data.get("tenant", "")
+            self.origin = data.get("origin", "native")
+            self.versions.append(WorkflowVersion(data["version"], data["definition"], at_us))
+            self.deleted = False
+        elif topic == "WorkflowDeleted":
+            self.deleted = True
+        else:
+            raise UnknownEvent(topic)
+        self.updated_at, self.sequence = at_us, sequence
+
+    @property
+    def newest(self) -> int | None:
+        return self.versions[-1].version if self.versions else None
+
+    def to_public(self) -> dict[str, Any]:
+        """The workflow as the API shows it."""
+        newest = self.versions[-1] if self.versions else None
+        return {
+            "name": self.name,
+            "tenant": self.tenant,
+            "version": newest.version if newest else None,
+            "definition": newest.definition if newest else None,
+            "versions": [
+                {"version": v.version, "definition": v.definition, "published_at": iso(v.published_at)}
+                for v in self.versions
+            ],
+            "origin": self.origin,
+            "updated_at": iso(self.updated_at),
+            "sequence": self.sequence,
+        }
+
+
 def iso(us: int | None) -> str | None:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ` of microseconds since the epoch."""
     if us is None:
         return None
-    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-type_of_fold = Callable[[JobSummary, Mapping[str, Any], int], None]
-
-
-def _accepted(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    get = data.get
-    job.tenant = get("tenant", "")
-    job.owner = get("owner", "")
-    job.workflow = get("workflow")
-    job.version = get("version")
-    job.definition = get("definition", "")
-    job.skill = get("skill")
-    job.alias = get("alias")
-    job.origin = get("origin", "native")
-    job.trigger = get("trigger", "api")
-    job.urgency = get("urgency", 500)
-    job.tags = get("tags") or {}
-    job.input = get("input")
-    job.parent = get("parent")
-    job.retry_of = get("retry_of")
-    job.webhook_url = get("webhook_url")
-    job.metadata = get("metadata") or {}
-    job.deadline = deadline = get("deadline")
-    if deadline is not None:
-        job.dues["deadline"] = deadline
-    job.created_at = at
-    job.first_sequence = job.sequence
-
-
-def _task_queued(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    _open_task(job, data, at, "held")
-
-
-def _task_released(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.attempts += 1
-    _open_task(job, data, at, "released")
-
-
-def _open_task(job: JobSummary, data: Mapping[str, Any], at: int, phase: str) -> None:
-    get = data.get
-    number = data["task"]
-    job.tasks[number] = OpenTask(
-        number,
-        get("attempt", 1),
-        get("node", ""),
-        get("skill", ""),
-        phase,
-        get("urgency", 500),
-        get("limits") or None,
-        get("run_timeout"),
-    )
-    if job.dues:
-        job.dues.pop(f"retry-{number}", None)
-    dispatch_by = get("dispatch_by")
-    if dispatch_by is not None:
-        job.dues[f"waiting-{number}"] = dispatch_by
-    if job.queued_at is None:
-        job.queued_at = at
-    job.status = _status(job)
-
-
-def _task_claimed(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    number = data["task"]
-    task = job.tasks.get(number)
-    if task is not None:
-        task.phase = "claimed"
-        task.worker = data["worker"]
-        job.dues.pop(f"waiting-{number}", None)
-        job.dues[f"lease-{number}"] = data["until"]
-        if task.run_timeout is not None:
-            job.dues[f"run-{number}"] = at + int(task.run_timeout * 1_000_000)
-    job.worker = data["worker"]
-    if job.started_at is None:
-        job.started_at = at
-    job.status = _status(job)
-
-
-def _lease_renewed(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    number = data["task"]
-    task = job.tasks.get(number)
-    if task is not None:
-        task.phase = "running"
-        job.dues[f"lease-{number}"] = data["until"]
-        job.status = _status(job)
-
-
-def _task_progressed(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    task = job.tasks.get(data["task"])
-    if task is not None:
-        task.phase = "running"
-        task.worker = data.get("worker", task.worker)
-    job.worker = data.get("worker", job.worker)
-    job.progress = data.get("progress", 0.0)
-    job.progress_message = data.get("message")
-    if job.started_at is None:
-        job.started_at = at
-    job.status = _status(job)
-
-
-def _task_succeeded(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    _close_task(job, data["task"])
-    _worked(job, data, at)
-    job.error = None
-    job.status = _status(job)
-
-
-def _task_failed(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.failed_task = _close_task(job, data["task"])
-    _worked(job, data, at)
-    job.error = data.get("error")
-    job.status = _status(job)
-
-
-def _task_timed_out(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.failed_task = _close_task(job, data["task"])
-    job.error = data.get("error")
-    job.status = _status(job)
-
-
-def _retry_scheduled(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    number = data["task"]
-    task = job.failed_task
-    if task is None or task.task != number:
-        task = OpenTask(number, 0, "", "", "retrying")
-    task.attempt = data["attempt"]
-    task.phase = "retrying"
-    task.worker = None
-    job.tasks[number] = task
-    job.failed_task = None
-    job.retries += 1
-    job.dues[f"retry-{number}"] = data["not_before"] + WAKE_GRACE_US
-    job.status = _status(job)
-
-
-def _task_cancelled(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    _close_task(job, data["task"])
-    job.status = _status(job)
-
-
-def _close_task(job: JobSummary, number: int) -> OpenTask | None:
-    if job.dues:
-        for name in ("waiting", "run", "lease", "retry"):
-            job.dues.pop(f"{name}-{number}", None)
-    return job.tasks.pop(number, None)
-
-
-def _worked(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    """A result says who worked and, because a fresh task starts unannounced, since when."""
-    job.worker = data.get("worker", job.worker)
-    if job.started_at is None:
-        started = data.get("started_at")
-        job.started_at = at if started is None else started
-
-
-def _signal_awaited(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    activation = data["activation"]
-    job.waits[activation] = data.get("node", "")
-    until = data.get("until")
-    if until is not None:
-        timer = data.get("kind") == "timer"
-        job.dues[f"wait-{activation}"] = until + WAKE_GRACE_US if timer else until
-    job.status = _status(job)
-
-
-def _wait_ended(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    activation = data["activation"]
-    job.waits.pop(activation, None)
-    job.dues.pop(f"wait-{activation}", None)
-    job.status = _status(job)
-
-
-def _child_started(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.running_children[data["activation"]] = data.get("node", "")
-    job.children += 1
-    job.status = _status(job)
-
-
-def _child_ended(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.running_children.pop(data["activation"], None)
-    job.status = _status(job)
-
-
-def _handler_awaited(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.handlers[data["activation"]] = data.get("node", "")
-    job.status = _status(job)
-
-
-def _handler_ended(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.handlers.pop(data["activation"], None)
-    job.status = _status(job)
-
-
-def _paused(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.paused = True
-    job.status = _status(job)
-
-
-def _resumed(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.paused = False
-    job.status = _status(job)
-
-
-def _status(job: JobSummary) -> str:
-    """What an open job waits for; the most active of its parts wins."""
-    if job.paused:
-        return "paused"
-    best = "pending"
-    if job.tasks:
-        rank = -1
-        for task in job.tasks.values():
-            if (own := _PHASES[task.phase]) > rank:
-                rank = own
-        if rank > 0:
-            return _STATUS_OF_RANK[rank]
-        best = "retry_scheduled"
-    if job.running_children:
-        return "waiting_children"
-    if job.waits:
-        return "waiting_signal"
-    return best
-
-
-_PHASES = {"retrying": 0, "held": 1, "released": 1, "claimed": 2, "running": 3}
-_STATUS_OF_RANK = ("retry_scheduled", "queued", "assigned", "running")
-
-
-def _succeeded(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.output = data.get("output")
-    job.error = None
-    job.progress = 1.0
-    _ended(job, "succeeded", at)
-
-
-def _cancelled(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    job.error = {"kind": "cancelled", "message": data.get("reason") or "cancelled", "by": data.get("by")}
-    _ended(job, "cancelled", at)
-
-
-def _unsuccessful(status: str) -> type_of_fold:
-    def fold(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-        job.error = data.get("error")
-        _ended(job, status, at)
-
-    return fold
-
-
-def _ended(job: JobSummary, status: str, at: int) -> None:
-    job.status = status
-    job.ended_at = at
-    job.paused = False
-    job.failed_task = None
-    for open_parts in (job.dues, job.tasks, job.waits, job.running_children, job.handlers):
-        open_parts.clear()
-
-
-def _unseen(job: JobSummary, data: Mapping[str, Any], at: int) -> None:
-    """Part of the history that no row shows."""
-
-
-_FOLDS: dict[str, type_of_fold] = {
-    "JobAccepted": _accepted,
-    "TaskQueued": _task_queued,
-    "TaskReleased": _task_released,
-    "TaskClaimed": _task_claimed,
-    "LeaseRenewed": _lease_renewed,
-    "TaskProgressed": _task_progressed,
-    "TaskSucceeded": _task_succeeded,
-    "TaskFailed": _task_failed,
-    "TaskTimedOut": _task_timed_out,
-    "TaskRetryScheduled": _retry_scheduled,
-    "TaskCancelled": _task_cancelled,
-    "SignalAwaited": _signal_awaited,
-    "SignalReceived": _wait_ended,
-    "ApprovalReceived": _wait_ended,
-    "WaitEnded": _wait_ended,
-    "ChildStarted": _child_started,
-    "ChildEnded": _child_ended,
-    "HandlerAwaited": _handler_awaited,
-    "HandlerDecided": _handler_ended,
-    "HandlerFailed": _handler_ended,
-    "JobPaused": _paused,
-    "JobResumed": _resumed,
-    "JobSucceeded": _succeeded,
-    "JobFailed": _unsuccessful("failed"),
-    "JobTimedOut": _unsuccessful("timed_out"),
-    "JobQuarantined": _unsuccessful("quarantined"),
-    "JobCancelled": _cancelled,
-} | dict.fromkeys(
-    (
-        "ReportIgnored",
-        "NodePassed",
-        "ContextUpdated",
-        "BranchesForked",
-        "BranchArrived",
-        "JoinPassed",
-        "IterationStarted",
-        "IterationEnded",
-        "LoopEnded",
-    ),
-    _unseen,
-)
