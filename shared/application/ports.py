@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -63,7 +64,13 @@ class StoredCommit:
 
     @property
     def last_version(self) -> int:
+        """The version of the aggregate after this commit."""
         return self.n + len(self.events) - 1
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of the stored bytes: what the next commit of the aggregate points back to."""
+        return sha256(self.raw).digest()
 
 
 class Journal(Protocol):
