@@ -108,6 +108,7 @@ class Flow:
         self._releases: dict[tuple[str, str], deque[float]] = {}
         self._parked: dict[tuple[str, str], list[tuple[int, int, TaskKey]]] = {}
         self._parked_tasks: dict[TaskKey, tuple[int, Held]] = {}
+        self._held_for: dict[TaskKey, str] = {}
         self._order = 0
 
     def set_slots(self, skill: str, slots: int) -> None:
@@ -116,16 +117,19 @@ class Flow:
 
     def hold(self, held: Held) -> None:
         """A task waits for its release. Holding it twice changes nothing."""
-        lane = self._lane(held.skill)
-        if held.key in lane.waiting or held.key in self._flying or held.key in self._parked_tasks:
+        if held.key in self._held_for or held.key in self._flying:
             return
         self._order += 1
-        lane.push(self._order, held)
+        self._held_for[held.key] = held.skill
+        self._lane(held.skill).push(self._order, held)
 
-    def drop(self, key: TaskKey, skill: str) -> None:
+    def drop(self, key: TaskKey) -> None:
         """A held task is no longer to be released: cancelled, paused or timed out."""
+        skill = self._held_for.pop(key, None)
+        if skill is None:
+            return
         self._parked_tasks.pop(key, None)
-        entry = self._lane(skill).waiting.pop(key, None)
+        entry = self._lanes[skill].waiting.pop(key, None)
         if entry is not None:
             self._offer(entry[1])
 
@@ -134,8 +138,9 @@ class Flow:
         if held.key in self._flying:
             return
         lane = self._lane(held.skill)
-        lane.waiting.pop(held.key, None)
-        self._parked_tasks.pop(held.key, None)
+        if self._held_for.pop(held.key, None) is not None:
+            lane.waiting.pop(held.key, None)
+            self._parked_tasks.pop(held.key, None)
         lane.in_flight.add(held.key)
         self._flying[held.key] = (held.skill, held.limits, held.tenant)
         for limit in held.limits:
@@ -149,6 +154,7 @@ class Flow:
         """A task left the queue or its worker: its place is free. Its skill; None if it was not in flight."""
         flying = self._flying.pop(key, None)
         if flying is None:
+            self.drop(key)
             return None
         skill, limits, tenant = flying
         lane = self._lanes[skill]

@@ -72,7 +72,7 @@ def test_a_dropped_task_is_never_released() -> None:
     flow.set_slots("s", 1)
     flow.hold(held(1))
     flow.hold(held(2))
-    flow.drop((UUID(int=1), 1), "s")
+    flow.drop((UUID(int=1), 1))
     assert drain(flow) == [2]
 
 
@@ -138,7 +138,7 @@ def test_dropping_a_task_that_had_the_place_of_a_key_gives_it_to_the_next() -> N
     assert flow.next("s", 0.0) is None  # 2 and 3 are parked under the key
     flow.set_slots("s", 0)
     flow.ended((UUID(int=1), 1), 0.0)  # 2 waits for room again
-    flow.drop((UUID(int=2), 1), "s")
+    flow.drop((UUID(int=2), 1))
     flow.set_slots("s", 1)
     third = flow.next("s", 0.0)
     assert third is not None
@@ -182,7 +182,7 @@ def test_everything_held_is_released_once_and_no_limit_is_exceeded(
             if pending_drops:
                 number = pending_drops.pop()
                 if number not in seen:
-                    flow.drop((UUID(int=number), 1), "s")
+                    flow.drop((UUID(int=number), 1))
                 else:
                     dropped.discard(number)
             continue
