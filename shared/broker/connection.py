@@ -1,0 +1,157 @@
+"""The connection to the broker: reconnects for ever, says once when it is lost and once when it is back."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from shared.broker.errors import BrokerUnavailable
+from shared.broker.protocol import Sink, SinkParser
+
+DAYBOOK_INBOX = "_DAYBOOK"
+"""Our own processes' inbox prefix: workers may subscribe to `_INBOX.>`, and must not read our answers."""
+
+log = logging.getLogger(__name__)
+
+
+class Connection(Client):
+    """A client of the library with two additions: `listen` (messages go to a plain function) and `write`.
+
+    All knowledge of the library's inside is in this class and in `SinkParser`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sinks: dict[bytes, Sink] = {}
+        self._listening: dict[int, Subscription] = {}
+        self._ps = SinkParser(self, self._sinks)
+        self.on_lost: list[Callable[[], None]] = []
+        self.on_back: list[Callable[[], None]] = []
+        self.lost_forever = asyncio.Event()
+        """Set when the connection is closed and will not come back."""
+        self.closing = False
+        """Whether it is us who close it."""
+
+    async def listen(self, subject: str, sink: Sink, queue: str = "") -> int:
+        """Call `sink` for each message on `subject`; the answer is for `unlisten`. Survives reconnects.
+
+        When it returns, the server knows the subscription.
+        """
+        sid = self._sid + 1
+        self._sinks[b"%d" % sid] = sink
+        subscription = await self.subscribe(subject, queue)
+        assert self._sid == sid
+        self._listening[sid] = subscription
+        if self.is_connected:
+            await self.flush()
+        return sid
+
+    async def unlisten(self, sid: int) -> None:
+        """Stop what `listen` began. What the server sent before is dropped."""
+        self._sinks.pop(b"%d" % sid, None)
+        subscription = self._listening.pop(sid, None)
+        if subscription is not None and not self.is_closed and not self.is_draining:
+            await subscription.unsubscribe()
+
+    def write(self, lines: bytes) -> bool:
+        """Put protocol lines on the wire at once; False when there is no connection to put them on."""
+        if not self.is_connected or self._transport is None:
+            return False
+        self._transport.write(lines)
+        return True
+
+    def inbox(self) -> str:
+        """A subject that only this connection listens to."""
+        return self.new_inbox()
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    user: str | None = None,
+    password: str | None = None,
+    inbox_prefix: str = DAYBOOK_INBOX,
+    timeout: float = 10.0,
+    reconnect_wait: float = 0.1,
+    **options: Any,
+) -> Connection:
+    """Connect as `user` and stay connected: after the first success it reconnects for ever.
+
+    Raises BrokerUnavailable when the first connection is not made within `timeout` seconds. A worker
+    passes `inbox_prefix="_INBOX"`. Further `options` go to the client library.
+    """
+    connection = Connection()
+    outage = _Outage(connection, url)
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.connect(
+                url,
+                name=name,
+                user=user,
+                password=password,
+                inbox_prefix=inbox_prefix,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=reconnect_wait,  # type: ignore[arg-type]  # the library means seconds, also parts
+                ping_interval=options.pop("ping_interval", 10),
+                error_cb=outage.error,
+                disconnected_cb=outage.lost,
+                reconnected_cb=outage.back,
+                closed_cb=outage.closed,
+                **options,
+            )
+    except TimeoutError as error:
+        raise BrokerUnavailable(url, outage.last) from error
+    outage.connected = True
+    return connection
+
+
+async def disconnect(connection: Connection, timeout: float = 5.0) -> None:
+    """Let what was written reach the server, then close. Never raises for a broker that is gone."""
+    connection.closing = True
+    if connection.is_connected:
+        with contextlib.suppress(Exception):
+            await connection.flush(timeout=timeout)  # type: ignore[arg-type]  # the library means seconds, also parts
+    if not connection.is_closed:
+        await connection.close()
+
+
+class _Outage:
+    """Turns the library's callbacks into one line of log an outage, and tells those who asked."""
+
+    def __init__(self, connection: Connection, url: str) -> None:
+        self.connection, self.url = connection, url
+        self.last: BaseException | None = None
+        self.connected = False
+        self.down = False
+
+    async def error(self, error: Exception) -> None:
+        self.last = error
+        if self.connected and not self.down:
+            log.warning("broker: %r", error)
+
+    async def lost(self) -> None:
+        if not self.connected:
+            return
+        if not self.down and not self.connection.closing:
+            log.warning("connection to the broker lost; reconnecting")
+        self.down = True
+        for tell in list(self.connection.on_lost):
+            tell()
+
+    async def back(self) -> None:
+        log.info("connection to the broker is back")
+        self.down = False
+        for tell in list(self.connection.on_back):
+            tell()
+
+    async def closed(self) -> None:
+        if self.connected and not self.connection.closing:
+            log.error("connection to the broker closed: %s", self.last)
+        self.connection.lost_forever.set()
+        for tell in list(self.connection.on_lost):
+            tell()

@@ -1,0 +1,155 @@
+"""Subjects, and the tokens that they are made of. Nobody else builds or takes apart a subject.
+
+Ids in subjects are always ours: a UUID is written in base32hex (RFC 4648, section 7), lower-case, without
+padding, 26 characters. A foreign name never becomes a token, because JetStream accepts a publish to the
+literal `t.>`.
+"""
+
+import re
+from base64 import b32hexencode
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+JOURNAL = "JOURNAL"
+TIMERS = "TIMERS"
+
+LANES = "lanes"
+HELLOS = "worker.*.hello"
+BEATS = "worker.*.beat"
+REPORTS = "report.*"
+COMMANDS = "command.*"
+FIRED = "fired.>"
+
+
+def id_token(id: UUID) -> str:  # noqa: A002
+    """The UUID as one subject token of 26 characters."""
+    return b32hexencode(id.bytes).decode()[:26].lower()
+
+
+def id_of(token: str) -> UUID:
+    """The UUID that `token` stands for; ValueError when it is not such a token."""
+    if len(token) != 26 or not token.isalnum() or not token.isascii() or token != token.lower():
+        raise ValueError(f"not an id token: {token!r}")
+    number = int(token, 32)  # the digits of Python's base 32 are the alphabet of base32hex
+    if number & 3:
+        raise ValueError(f"not an id token: {token!r}")
+    return UUID(int=number >> 2)
+
+
+@lru_cache(maxsize=4096)
+def skill_token(name: str) -> str:
+    """The token of a skill's queue: the name itself when it is plain, else a slug, "=" and a hash.
+
+    A plain name is 1 to 40 of `a-z 0-9 _ -`. The "=" keeps an escaped name from ever being a plain one.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    slug = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:27]
+    return f"{slug}={sha256(name.encode()).hexdigest()[:12]}"
+
+
+def skill_consumer(skill: str) -> str:
+    """The name of the durable consumer that is the queue of `skill`."""
+    return f"skill_{skill_token(skill)}"
+
+
+def skill_filter(skill: str) -> str:
+    """The subjects whose commits release a task of `skill`."""
+    return f"journal.job.*.*.run.{skill_token(skill)}"
+
+
+def commit_subject(kind: str, id: UUID, n: int, skill: str | None = None) -> str:  # noqa: A002
+    """Where the commit of `n` is stored; `skill` is the token of the queue that it feeds."""
+    tail = "note" if skill is None else f"run.{skill}"
+    return f"journal.{kind}.{id_token(id)}.{n}.{tail}"
+
+
+def aggregate_filter(kind: str, id: UUID) -> str:  # noqa: A002
+    """All commits of one aggregate."""
+    return f"journal.{kind}.{id_token(id)}.>"
+
+
+def kind_filter(kind: str) -> str:
+    """All commits of one kind of aggregate."""
+    return f"journal.{kind}.>"
+
+
+class CommitSubject(NamedTuple):
+    """A commit's subject, taken apart."""
+
+    kind: str
+    id: UUID
+    n: int
+    skill: str | None
+
+
+def parse_commit(subject: str) -> CommitSubject:
+    """Take a commit's subject apart; ValueError when it is not one."""
+    parts = subject.split(".")
+    match parts:
+        case ["journal", kind, token, n, "note"]:
+            return CommitSubject(kind, id_of(token), int(n), None)
+        case ["journal", kind, token, n, "run", skill]:
+            return CommitSubject(kind, id_of(token), int(n), skill)
+        case _:
+            raise ValueError(f"not the subject of a commit: {subject!r}")
+
+
+def report(job: UUID) -> str:
+    return f"report.{id_token(job)}"
+
+
+def command(job: UUID) -> str:
+    return f"command.{id_token(job)}"
+
+
+def hello(worker: UUID) -> str:
+    return f"worker.{id_token(worker)}.hello"
+
+
+def beat(worker: UUID) -> str:
+    return f"worker.{id_token(worker)}.beat"
+
+
+def control(worker: UUID) -> str:
+    return f"control.{id_token(worker)}"
+
+
+def skill_control(skill: str) -> str:
+    return f"control.skill.{skill_token(skill)}"
+
+
+def timer(job: UUID, name: str) -> str:
+    """Where the schedule of a wake-up is stored. `name` is made of plain tokens by us."""
+    return f"timer.{id_token(job)}.{_timer_name(name)}"
+
+
+def fired(job: UUID, name: str) -> str:
+    """Where the wake-up itself is stored when it is due."""
+    return f"fired.{id_token(job)}.{_timer_name(name)}"
+
+
+def parse_fired(subject: str) -> tuple[UUID, str]:
+    """The job and the name of a fired wake-up; ValueError when `subject` is not one."""
+    match subject.split("."):
+        case ["fired", token, name]:
+            return id_of(token), name
+        case _:
+            raise ValueError(f"not the subject of a wake-up: {subject!r}")
+
+
+def id_in(subject: str) -> UUID:
+    """The id in the second token: the job of a report or command, the worker of a hello or beat."""
+    return id_of(subject.split(".", 2)[1])
+
+
+def _timer_name(name: str) -> str:
+    if not _TIMER.fullmatch(name):
+        raise ValueError(f"not the name of a wake-up: {name!r}")
+    return name
+
+
+_PLAIN = re.compile(r"[a-z0-9_-]{1,40}")
+_TIMER = re.compile(r"[A-Za-z0-9_-]{1,80}")

@@ -1,0 +1,43 @@
+"""The hash chain: each commit names the SHA-256 of the stored bytes of the commit before it."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from shared.application.ports import BrokenChain, StoredCommit
+
+
+def tip_of(raw: bytes) -> bytes:
+    """What the next commit of the aggregate must name as its `prev`."""
+    return sha256(raw).digest()
+
+
+def verify(commits: Iterable[StoredCommit], after: StoredCommit | None = None) -> bytes | None:
+    """Check that `commits` of one aggregate are all of them, in order, as they were written.
+
+    They begin at version 1, or behind `after`. The answer is the tip, None when there are none.
+    Raises BrokenChain at the first that does not follow from the one before.
+    """
+    version = after.last_version if after is not None else 0
+    tip = tip_of(after.raw) if after is not None else None
+    for commit in commits:
+        if commit.n != version + 1:
+            raise BrokenChain(commit.kind, commit.id, commit.n, f"version {version + 1} is missing")
+        prev = _HEAD.decode(commit.raw).prev
+        if prev != (tip.hex() if tip is not None else None):
+            raise BrokenChain(
+                commit.kind, commit.id, commit.n, "it was not written after the commit before it"
+            )
+        tip = tip_of(commit.raw)
+        version = commit.last_version
+    return tip
+
+
+class _Head(msgspec.Struct):
+    """The one member of a stored commit that matters here; the others are skipped unread."""
+
+    prev: str | None
+
+
+_HEAD = msgspec.json.Decoder(_Head)

@@ -1,0 +1,122 @@
+"""The journal on JetStream: the one truth, in one stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, AggregateEvent
+
+from shared.application.ports import (
+    Appended,
+    Decision,
+    JournalUnavailable,
+    Recorded,
+    StoredCommit,
+)
+from shared.broker.connection import Connection
+from shared.broker.errors import BrokerError
+from shared.broker.publisher import Publisher
+from shared.broker.streams import api, durability
+from shared.broker.subjects import JOURNAL, aggregate_filter
+from shared.journal.chain import tip_of, verify
+from shared.journal.codec import Codec
+from shared.journal.commits import Commits, Entry, GroupedCommits, PipelinedCommits, messages_of
+from shared.journal.follow import follow
+from shared.journal.read import read_aggregate
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class JetStreamJournal:
+    """`shared.application.ports.Journal` on the stream JOURNAL.
+
+    Made by `JetStreamJournal.open`, or from a publisher that is already there. Use it on one event loop.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        codec: Codec,
+        *,
+        sync_always: bool,
+        timeout: float = 5.0,
+        in_flight: int = 1,
+    ) -> None:
+        """`sync_always` says that each write is synced, so that appends are grouped.
+
+        An append and a load end within `timeout` seconds, whatever the broker does.
+        """
+        self.publisher = publisher
+        self.codec = codec
+        self.sync_always = sync_always
+        self.timeout = timeout
+        self._connection = publisher.connection
+        self._loop = asyncio.get_running_loop()
+        self._commits: Commits = (
+            GroupedCommits(publisher, in_flight) if sync_always else PipelinedCommits(publisher)
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        connection: Connection,
+        events: Mapping[str, type[AggregateEvent]],
+        kinds: Mapping[str, type[Aggregate]],
+        *,
+        sync_always: bool | None = None,
+        timeout: float = 5.0,
+    ) -> "JetStreamJournal":
+        """A journal over `connection`. `sync_always` None asks the server for its policy."""
+        if sync_always is None:
+            sync_always = (await durability(connection)).sync_always
+        publisher = await Publisher.start(connection, timeout=timeout)
+        return cls(publisher, Codec(events, kinds), sync_always=sync_always, timeout=timeout)
+
+    async def append(self, decision: Decision) -> Appended:
+        commits = self.codec.encode(decision)
+        if not commits:
+            raise ValueError("a decision without events has nothing to store")
+        messages = messages_of(decision.kind, decision.id, commits)
+        size = sum(len(commit.raw) for commit in commits)
+        if max(len(commit.raw) for commit in commits) > self._connection.max_payload - _HEADER_ROOM:
+            raise JournalUnavailable(
+                f"{decision.kind} {decision.id}: a commit is larger than the broker takes"
+            )
+        done: asyncio.Future[int] = self._loop.create_future()
+        deadline = self._loop.time() + self.timeout
+        self._commits.put(Entry(decision.kind, decision.id, commits[0].n, messages, size, deadline, done))
+        return Appended(await done, tip_of(commits[-1].raw))
+
+    async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
+        commits = await self._read(self.codec.kind_of(cls), id)
+        tip = verify(commits)
+        aggregate = self.codec.fold(cls, commits)
+        if aggregate is None or tip is None:
+            return None
+        return Recorded(aggregate, commits[-1].sequence, tip)
+
+    async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
+        commits = await self._read(kind, id)
+        verify(commits)
+        return commits
+
+    def follow(self, after: int, kinds: Collection[str] = ()) -> AsyncIterator[list[StoredCommit]]:
+        return follow(self._connection, self.codec, after, kinds)
+
+    async def last_sequence(self) -> int:
+        try:
+            answer = await api(self._connection, f"STREAM.INFO.{JOURNAL}", timeout=self.timeout)
+        except BrokerError as error:
+            raise JournalUnavailable(str(error)) from error
+        return int(answer["state"]["last_seq"])
+
+    async def _read(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
+        try:
+            messages = await read_aggregate(self.publisher, aggregate_filter(kind, id), self.timeout)
+        except BrokerError as error:
+            raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
+        return [self.codec.decode(m.sequence, m.subject, m.data) for m in messages]
+
+
+_HEADER_ROOM = 1024

@@ -1,0 +1,76 @@
+"""The journal in memory, with the whole contract: for tests and for trying things out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, AggregateEvent
+
+from shared.application.ports import Appended, Decision, Recorded, StoredCommit, VersionConflict
+from shared.journal.chain import tip_of, verify
+from shared.journal.codec import Codec
+
+A = TypeVar("A", bound=Aggregate)
+
+LARGEST_BATCH = 1024
+
+
+class MemoryJournal:
+    """`shared.application.ports.Journal` as a list. Use it on one event loop."""
+
+    def __init__(
+        self, events: Mapping[str, type[AggregateEvent]], kinds: Mapping[str, type[Aggregate]]
+    ) -> None:
+        """`events` maps topic to event class, `kinds` the kind in a subject to the aggregate's class."""
+        self.codec = Codec(events, kinds)
+        self.commits: list[StoredCommit] = []
+        """All commits, in order: sequence 1 first."""
+        self._of: dict[tuple[str, UUID], list[StoredCommit]] = {}
+        self._followers: set[asyncio.Event] = set()
+
+    async def append(self, decision: Decision) -> Appended:
+        commits = self.codec.encode(decision)
+        if not commits:
+            raise ValueError("a decision without events has nothing to store")
+        stored = self._of.setdefault((decision.kind, decision.id), [])
+        if any(commit.n == commits[0].n for commit in stored):
+            raise VersionConflict(decision.kind, decision.id, commits[0].n)
+        for commit in commits:
+            record = self.codec.decode(len(self.commits) + 1, commit.subject, commit.raw)
+            self.commits.append(record)
+            stored.append(record)
+        for follower in self._followers:
+            follower.set()
+        return Appended(len(self.commits), tip_of(commits[-1].raw))
+
+    async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
+        commits = await self.history(self.codec.kind_of(cls), id)
+        aggregate = self.codec.fold(cls, commits)
+        if aggregate is None:
+            return None
+        return Recorded(aggregate, commits[-1].sequence, tip_of(commits[-1].raw))
+
+    async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
+        commits = list(self._of.get((kind, id), ()))
+        verify(commits)
+        return commits
+
+    async def follow(self, after: int, kinds: Collection[str] = ()) -> AsyncIterator[list[StoredCommit]]:
+        news = asyncio.Event()
+        self._followers.add(news)
+        try:
+            while True:
+                news.clear()
+                new = self.commits[after : after + LARGEST_BATCH]
+                after += len(new)
+                batch = [commit for commit in new if not kinds or commit.kind in kinds]
+                if batch:
+                    yield batch
+                if not new:
+                    await news.wait()
+        finally:
+            self._followers.discard(news)
+
+    async def last_sequence(self) -> int:
+        return len(self.commits)
