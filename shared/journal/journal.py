@@ -74,19 +74,26 @@ class JetStreamJournal:
         return cls(publisher, Codec(events, kinds), sync_always=sync_always, timeout=timeout)
 
     async def append(self, decision: Decision) -> Appended:
+        stored, tip = self.submit(decision)
+        return Appended(await stored, tip)
+
+    def submit(self, decision: Decision) -> tuple[asyncio.Future[int], bytes]:
+        """`append` without a task: the sequence to come (or its error), and the tip it will have."""
         commits = self.codec.encode(decision)
         if not commits:
             raise ValueError("a decision without events has nothing to store")
         messages = messages_of(decision.kind, decision.id, commits)
         size = sum(len(commit.raw) for commit in commits)
-        if max(len(commit.raw) for commit in commits) > self._connection.max_payload - _HEADER_ROOM:
-            raise JournalUnavailable(
-                f"{decision.kind} {decision.id}: a commit is larger than the broker takes"
-            )
         done: asyncio.Future[int] = self._loop.create_future()
-        deadline = self._loop.time() + self.timeout
-        self._commits.put(Entry(decision.kind, decision.id, commits[0].n, messages, size, deadline, done))
-        return Appended(await done, tip_of(commits[-1].raw))
+        if max(len(commit.raw) for commit in commits) > self._connection.max_payload - _HEADER_ROOM:
+            done.set_exception(
+                JournalUnavailable(f"{decision.kind} {decision.id}: a commit is larger than the broker takes")
+            )
+        else:
+            deadline = self._loop.time() + self.timeout
+            entry = Entry(decision.kind, decision.id, commits[0].n, messages, size, deadline, done)
+            self._commits.put(entry)
+        return done, tip_of(commits[-1].raw)
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
         commits = await self._read(self.codec.kind_of(cls), id)
