@@ -9,6 +9,7 @@ from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent
 from eventsourcing.utils import register_topic
 
 LEDGER = "ledger"
+Event = AggregateEvent
 
 
 class Ledger(Aggregate):

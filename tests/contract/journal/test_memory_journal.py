@@ -1,0 +1,33 @@
+"""The journal in memory keeps the contract."""
+
+from dataclasses import replace
+
+import pytest
+
+from shared.application.ports import StoredCommit
+from shared.journal.memory import MemoryJournal
+from tests.contract.journal.contract import JournalContract, Tamper
+from tests.contract.journal.ledger import EVENTS, KINDS
+
+
+class TestMemoryJournal(JournalContract):
+    @pytest.fixture
+    def journal(self) -> MemoryJournal:
+        return MemoryJournal(EVENTS, KINDS)
+
+    @pytest.fixture
+    def tamper(self, journal: MemoryJournal) -> Tamper:
+        return MemoryTamper(journal)
+
+
+class MemoryTamper:
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._commits_of = journal._of
+
+    async def remove(self, commit: StoredCommit) -> None:
+        self._commits_of[commit.kind, commit.id].remove(commit)
+
+    async def forge(self, like: StoredCommit, n: int, raw: bytes) -> None:
+        commits = self._commits_of[like.kind, like.id]
+        commits.append(replace(like, n=n, raw=raw, sequence=99))
+        commits.sort(key=lambda commit: commit.n)
