@@ -67,8 +67,8 @@ class Ran(msgspec.Struct, frozen=True):
     """What a command did.
 
     `done` jobs (or pages) in `seconds`, from the first request to the last answer; `seen` is the time from
-    submit (or ask) to answer, `read` from submit to the read model showing the end; `last_job` and
-    `last_sequence` belong to the newest answer. `failure` is the first answer that did not count.
+    submit (or ask) to answer, `read` from submit to the read model showing the end;
+    `last_sequence` is the newest answer's. `failure` is the first answer that did not count.
     """
 
     done: int
@@ -77,7 +77,6 @@ class Ran(msgspec.Struct, frozen=True):
     seen: Latency | None
     read: Latency | None = None
     failure: str | None = None
-    last_job: str | None = None
     last_sequence: int = 0
 
 

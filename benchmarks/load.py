@@ -63,7 +63,6 @@ class _Tally:
             seen=latency(self.waits) if self.waits else None,
             read=latency(read) if read else None,
             failure=self.failure,
-            last_job=newest.get("job_id"),
             last_sequence=newest.get("sequence", 0),
         )
 

@@ -30,7 +30,7 @@ def closed(system: System, load: LoadGenerator, workload: Workload, seconds: flo
     meter = system.meter(load.pid)
     before = meter.sample()
     ran = load.run(Closed(command.url, command.request, command.expect, IN_FLIGHT, seconds))
-    lag = _settle(system, ran)
+    lag = system.settle(ran.last_sequence)
     return _load_run(system, workload.name, ran, before, meter.sample(), lag)
 
 
@@ -61,10 +61,6 @@ def bulk_command(system: System, *, seconds: float, jobs: int | None = None) -> 
         seconds=seconds,
         jobs=jobs,
     )
-
-
-def _settle(system: System, ran: Ran) -> float | None:
-    return None if ran.last_job is None else system.settle(ran.last_job, ran.last_sequence)
 
 
 def _load_run(
