@@ -1,55 +1,13 @@
-"""The one set of queries: filters to SQL, cursors, and the rows that come back as summaries.
+"""The one set of queries, for both backends, and the summaries that come back. Pages are in `pages`."""
 
-Every page of jobs is "newest first" by (created_at, first_sequence). A filter that names no status is asked
-once for each status the tenant has, and the short answers are merged: so three indexes that end in
-(status, created_at) serve every combination, and none needs a sort.
-"""
-
-import base64
-import binascii
-import heapq
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from shared.application.summary import OPEN, JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels.database import Row, Session
-from shared.readmodels.errors import InvalidCursor
-
-PAGE_LIMIT: Final = 500
-# With fewer jobs than this in the wanted statuses, walking them beats walking a tag's jobs. A guess.
-_FEW: Final = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs a page shows; what is None or empty does not filter.
-
-    `tenant` None means all tenants. Several `statuses` mean any of them, several `tags` all of them.
-    Times are microseconds since the epoch: `created_from` is inside the range, `created_before` is not.
-    """
-
-    tenant: str | None = None
-    statuses: frozenset[str] = frozenset()
-    workflow: str | None = None
-    skill: str | None = None
-    alias: str | None = None
-    parent: UUID | None = None
-    tags: tuple[tuple[str, str], ...] = ()
-    created_from: int | None = None
-    created_before: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Jobs without their inputs and outputs, and the cursor of the next page, None at the end."""
-
-    jobs: list[JobSummary]
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +45,7 @@ def job_by_alias(session: Session, tenant: str, alias: str) -> JobSummary | None
     """The newest job of the tenant with this alias."""
     sql = """SELECT doc, input, output FROM jobs WHERE tenant = ? AND alias = ?
              ORDER BY created_at DESC, first_sequence DESC LIMIT 1"""
-    rows = session.rows(sql, (tenant, alias))
+    rows = session.rows(sql, (tenant, alias)) if storable(tenant) and storable(alias) else []
     return _whole(rows[0]) if rows else None
 
 
@@ -96,26 +54,21 @@ def summary_of(doc: bytes) -> JobSummary:
     return _JOBS.decode(doc)
 
 
-def page(session: Session, wanted: JobFilter, limit: int = 50, cursor: str | None = None) -> Page:
-    """At most `limit` jobs that pass the filter, newest first, from behind `cursor`. Raises InvalidCursor."""
-    limit = max(1, min(limit, PAGE_LIMIT))
-    before = _position_of(cursor) if cursor else None
-    with session.snapshot():
-        branches = [
-            session.rows(sql, [*parameters, limit + 1])
-            for sql, parameters in _branches(wanted, before, _counts(session, wanted.tenant))
-        ]
-    rows = list(islice(heapq.merge(*branches, key=_newest_first), limit + 1))
-    end = _cursor_of(rows[limit - 1]) if len(rows) > limit else None
-    return Page([_JOBS.decode(row[2]) for row in rows[:limit]], end)
-
-
 def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
     """How many jobs there are in each status that has any."""
     totals: dict[str, int] = {}
-    for (_, status), n in _counts(session, tenant).items():
+    for (_, status), n in counted(session, tenant).items():
         totals[status] = totals.get(status, 0) + n
     return totals
+
+
+def counted(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:
+    """How many jobs each (tenant, status) has, where there are any."""
+    if tenant is None:
+        rows = session.rows("SELECT tenant, status, n FROM counts")
+    else:
+        rows = session.rows("SELECT tenant, status, n FROM counts WHERE tenant = ?", (tenant,))
+    return {(tenant, status): n for tenant, status, n in rows if n > 0}
 
 
 def due_jobs(session: Session, now: int, limit: int = 100) -> list[DueJob]:
@@ -133,7 +86,7 @@ def open_jobs(session: Session, size: int = 500) -> Generator[tuple[int, list[Jo
     with session.snapshot():
         at = position(session)
         yield at, []
-        for (tenant, status), _ in sorted(_counts(session, None).items()):
+        for (tenant, status), _ in sorted(counted(session, None).items()):
             if status in OPEN:
                 for rows in session.stream(sql, (tenant, status), size):
                     yield at, [_JOBS.decode(row[0]) for row in rows]
@@ -153,7 +106,7 @@ def workflows(session: Session, tenant: str) -> list[WorkflowSummary]:
 def workflow(session: Session, tenant: str, name: str) -> WorkflowSummary | None:
     """One workflow, also a deleted one."""
     sql = "SELECT doc FROM workflows WHERE tenant = ? AND name = ?"
-    rows = session.rows(sql, (tenant, name))
+    rows = session.rows(sql, (tenant, name)) if storable(tenant) and storable(name) else []
     return _WORKFLOWS.decode(rows[0][0]) if rows else None
 
 
@@ -167,6 +120,15 @@ def poison_count(session: Session) -> int:
     return int(session.rows("SELECT count(*) FROM poison")[0][0])
 
 
+def storable(text: str) -> bool:
+    """Whether a row can hold this text at all; a backend may refuse to look for any other."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 _JOBS = msgspec.json.Decoder(JobSummary)
 _WORKERS = msgspec.json.Decoder(WorkerSummary)
 _WORKFLOWS = msgspec.json.Decoder(WorkflowSummary)
@@ -178,92 +140,3 @@ def _whole(row: Row) -> JobSummary:
     summary.input = None if row[1] is None else _ANY.decode(row[1])
     summary.output = None if row[2] is None else _ANY.decode(row[2])
     return summary
-
-
-def _counts(session: Session, tenant: str | None) -> dict[tuple[str, str], int]:
-    if tenant is None:
-        rows = session.rows("SELECT tenant, status, n FROM counts")
-    else:
-        rows = session.rows("SELECT tenant, status, n FROM counts WHERE tenant = ?", (tenant,))
-    return {(tenant, status): n for tenant, status, n in rows if n > 0}
-
-
-def _branches(
-    wanted: JobFilter, before: tuple[int, int] | None, counted: dict[tuple[str, str], int]
-) -> Iterator[tuple[str, list[Any]]]:
-    """The queries whose merged answers are the page; each lacks its last parameter, the limit."""
-    counted = {key: n for key, n in counted.items() if not wanted.statuses or key[1] in wanted.statuses}
-    tenants = sorted({tenant for tenant, _ in counted})
-    many_tagged = bool(wanted.tags) and sum(counted.values()) > _FEW
-    if many_tagged or wanted.alias is not None or wanted.parent is not None:
-        for tenant in tenants:
-            yield _select(wanted, before, tenant, None)
-    else:
-        for tenant, status in sorted(counted):
-            yield _select(wanted, before, tenant, status)
-
-
-def _select(
-    wanted: JobFilter, before: tuple[int, int] | None, tenant: str, status: str | None
-) -> tuple[str, list[Any]]:
-    """One query along one index; without `status`, another index leads and the wanted are picked out."""
-    table, where = "jobs AS j", ["j.tenant = ?"]
-    parameters: list[Any] = [tenant]
-    tags = list(wanted.tags)
-    key = "j"
-    if status is None and tags and wanted.alias is None and wanted.parent is None:
-        # CROSS JOIN fixes the order for SQLite: walk the tag's jobs, newest first, and look each one up.
-        table = "job_tags AS t CROSS JOIN jobs AS j"
-        name, value = tags.pop(0)
-        where = ["t.tenant = ?", "t.name = ?", "t.value = ?", "j.first_sequence = t.first_sequence"]
-        parameters += [name, value]
-        key = "t"
-    conditions: list[tuple[str, Any]] = [
-        ("j.workflow = ?", wanted.workflow),
-        ("j.skill = ?", wanted.skill),
-        ("j.alias = ?", wanted.alias),
-        ("j.parent = ?", wanted.parent.bytes if wanted.parent else None),
-        ("j.status = ?", status),
-        (f"{key}.created_at >= ?", wanted.created_from),
-        (f"{key}.created_at < ?", wanted.created_before),
-    ]
-    for condition, value in conditions:
-        if value is not None:
-            where.append(condition)
-            parameters.append(value)
-    if status is None and wanted.statuses:
-        where.append(f"j.status IN ({', '.join('?' * len(wanted.statuses))})")
-        parameters += sorted(wanted.statuses)
-    for name, value in tags:
-        where.append(
-            "EXISTS (SELECT 1 FROM job_tags AS x WHERE x.tenant = j.tenant AND x.name = ? AND x.value = ?"
-            " AND x.created_at = j.created_at AND x.first_sequence = j.first_sequence)"
-        )
-        parameters += [name, value]
-    if before is not None:
-        where.append(f"({key}.created_at, {key}.first_sequence) < (?, ?)")
-        parameters += before
-    sql = (
-        f"SELECT j.created_at, j.first_sequence, j.doc FROM {table} WHERE {' AND '.join(where)}"  # noqa: S608
-        f" ORDER BY {key}.created_at DESC, {key}.first_sequence DESC LIMIT ?"
-    )
-    return sql, parameters
-
-
-def _newest_first(row: Row) -> tuple[int, int]:
-    return -row[0], -row[1]
-
-
-def _cursor_of(row: Row) -> str:
-    return base64.urlsafe_b64encode(b"%d.%d" % (row[0], row[1])).decode().rstrip("=")
-
-
-def _position_of(cursor: str) -> tuple[int, int]:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        created_at, first_sequence = (int(part) for part in text.split(b"."))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidCursor(cursor) from error
-    if not (0 <= created_at < 2**63 and 0 <= first_sequence < 2**63):
-        raise InvalidCursor(cursor)
-    return created_at, first_sequence

@@ -10,9 +10,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from shared.application.summary import JobSummary, WorkerSummary, WorkflowSummary
-from shared.readmodels import queries
+from shared.readmodels import pages, queries
 from shared.readmodels.database import Database, Session
-from shared.readmodels.queries import DueJob, JobFilter, Page, PoisonCommit
+from shared.readmodels.pages import JobFilter, Page
+from shared.readmodels.queries import DueJob, PoisonCommit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class ReadModel:
 
     async def page(self, wanted: JobFilter, limit: int = 50, cursor: str | None = None) -> Page:
         """At most `limit` (1 to 500) jobs, newest first. Raises InvalidCursor."""
-        return await self._ask(queries.page, wanted, limit, cursor)
+        return await self._ask(pages.page, wanted, limit, cursor)
 
     async def counts(self, tenant: str | None = None) -> dict[str, int]:
         """How many jobs there are in each status that has any; all tenants together when None."""

@@ -47,9 +47,9 @@ def statements(*, text: str, serial: str, blob: str, clustered: str, tail: str) 
             input {blob},
             output {blob})""",
         f"CREATE INDEX jobs_status ON jobs (tenant, status, created_at{tail})",
-        f"""CREATE INDEX jobs_workflow ON jobs (tenant, workflow, status, created_at{tail})
+        f"""CREATE INDEX jobs_workflow ON jobs (tenant, workflow, created_at{tail})
             WHERE workflow IS NOT NULL""",
-        f"""CREATE INDEX jobs_skill ON jobs (tenant, skill, status, created_at{tail})
+        f"""CREATE INDEX jobs_skill ON jobs (tenant, skill, created_at{tail})
             WHERE skill IS NOT NULL""",
         f"CREATE INDEX jobs_alias ON jobs (tenant, alias, created_at{tail}) WHERE alias IS NOT NULL",
         f"CREATE INDEX jobs_parent ON jobs (parent, created_at{tail}) WHERE parent IS NOT NULL",

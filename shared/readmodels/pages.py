@@ -1,0 +1,173 @@
+"""Pages of jobs, newest first, by any combination of filters.
+
+The order is (created_at, first_sequence), and each index ends in it, so a page is a short walk along one
+index and nothing is sorted. One filter leads, by its index; the others are tried on each row of the walk.
+A status leads while few jobs have it, because then even a walk over all of them is short. When a page is
+asked from several walks (one a tenant, one a status), their short answers are merged.
+"""
+
+import base64
+import binascii
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from shared.application.summary import JobSummary
+from shared.readmodels import queries
+from shared.readmodels.database import Row, Session
+from shared.readmodels.errors import InvalidCursor
+
+PAGE_LIMIT: Final = 500
+# A walk over this many rows stays below 100 ms (measured: 2 to 3 µs a row that does not fit).
+_FEW: Final = 20_000
+
+_Lead = Literal["parent", "alias", "tag", "workflow", "skill", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a page shows; what is None or empty does not filter.
+
+    `tenant` None means all tenants. Several `statuses` mean any of them, several `tags` all of them.
+    Times are microseconds since the epoch: `created_from` is inside the range, `created_before` is not.
+    """
+
+    tenant: str | None = None
+    statuses: frozenset[str] = frozenset()
+    workflow: str | None = None
+    skill: str | None = None
+    alias: str | None = None
+    parent: UUID | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    created_from: int | None = None
+    created_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs without their inputs and outputs, and the cursor of the next page, None at the end."""
+
+    jobs: list[JobSummary]
+    next: str | None
+
+
+def page(session: Session, wanted: JobFilter, limit: int = 50, cursor: str | None = None) -> Page:
+    """At most `limit` jobs that pass the filter, newest first, from behind `cursor`. Raises InvalidCursor."""
+    limit = max(1, min(limit, PAGE_LIMIT))
+    before = _position_of(cursor) if cursor else None
+    texts = [wanted.tenant, wanted.workflow, wanted.skill, wanted.alias, *chain.from_iterable(wanted.tags)]
+    if not all(text is None or queries.storable(text) for text in (*texts, *wanted.statuses)):
+        return Page([], None)
+    with session.snapshot():
+        walks = [
+            session.rows(sql, [*parameters, limit + 1])
+            for sql, parameters in _walks(wanted, before, queries.counted(session, wanted.tenant))
+        ]
+    rows = list(islice(heapq.merge(*walks, key=_newest_first), limit + 1))
+    end = _cursor_of(rows[limit - 1]) if len(rows) > limit else None
+    return Page([queries.summary_of(row[2]) for row in rows[:limit]], end)
+
+
+def _walks(
+    wanted: JobFilter, before: tuple[int, int] | None, counted: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[str, list[Any]]]:
+    """The queries whose merged answers are the page; each lacks its last parameter, the limit."""
+    fitting = {key: n for key, n in counted.items() if not wanted.statuses or key[1] in wanted.statuses}
+    lead = _lead(wanted, sum(fitting.values()))
+    if lead == "status":
+        for tenant, status in sorted(fitting):
+            yield _walk(wanted, before, lead, tenant, (status,))
+    else:
+        for tenant in sorted({tenant for tenant, _ in fitting}):
+            yield _walk(wanted, before, lead, tenant, sorted(wanted.statuses))
+
+
+def _lead(wanted: JobFilter, candidates: int) -> _Lead:
+    if wanted.parent is not None:
+        return "parent"
+    if wanted.alias is not None:
+        return "alias"
+    if candidates <= _FEW:
+        return "status"
+    if wanted.tags:
+        return "tag"
+    if wanted.workflow is not None:
+        return "workflow"
+    return "skill" if wanted.skill is not None else "status"
+
+
+def _walk(
+    wanted: JobFilter,
+    before: tuple[int, int] | None,
+    lead: _Lead,
+    tenant: str,
+    statuses: tuple[str, ...] | list[str],
+) -> tuple[str, list[Any]]:
+    where: list[str] = []
+    parameters: list[Any] = []
+
+    def must(condition: str, *values: Any) -> None:
+        where.append(condition)
+        parameters.extend(values)
+
+    tags = wanted.tags
+    if lead == "tag":
+        # CROSS JOIN fixes the order for SQLite: walk the tag's jobs and look each of them up.
+        source, key = "job_tags AS t CROSS JOIN jobs AS j", "t"
+        must("t.tenant = ? AND t.name = ? AND t.value = ?", tenant, *tags[0])
+        must("j.first_sequence = t.first_sequence")
+        tags = tags[1:]
+    else:
+        source, key = "jobs AS j", "j"
+        must("COALESCE(j.tenant, '') = ?" if lead == "parent" else "j.tenant = ?", tenant)
+    if wanted.parent is not None:
+        must("j.parent = ?", wanted.parent.bytes)
+    for column, value in (("alias", wanted.alias), ("workflow", wanted.workflow), ("skill", wanted.skill)):
+        if value is not None:
+            must(f"{_led(column, lead)} = ?", value)
+    if statuses:
+        must(f"{_led('status', lead)} IN ({', '.join('?' * len(statuses))})", *statuses)
+    for tag in tags:
+        must(
+            "EXISTS (SELECT 1 FROM job_tags AS x WHERE x.tenant = j.tenant AND x.name = ? AND x.value = ?"
+            " AND x.created_at = j.created_at AND x.first_sequence = j.first_sequence)",
+            *tag,
+        )
+    if wanted.created_from is not None:
+        must(f"{key}.created_at >= ?", wanted.created_from)
+    if wanted.created_before is not None:
+        must(f"{key}.created_at < ?", wanted.created_before)
+    if before is not None:
+        must(f"({key}.created_at, {key}.first_sequence) < (?, ?)", *before)
+    sql = (
+        f"SELECT j.created_at, j.first_sequence, j.doc FROM {source} WHERE {' AND '.join(where)}"  # noqa: S608
+        f" ORDER BY {key}.created_at DESC, {key}.first_sequence DESC LIMIT ?"
+    )
+    return sql, parameters
+
+
+def _led(column: str, lead: _Lead) -> str:
+    """The column, hidden from the planner unless it leads: the choice of the index is ours."""
+    return f"j.{column}" if column == lead else f"COALESCE(j.{column}, '')"
+
+
+def _newest_first(row: Row) -> tuple[int, int]:
+    return -row[0], -row[1]
+
+
+def _cursor_of(row: Row) -> str:
+    return base64.urlsafe_b64encode(b"%d.%d" % (row[0], row[1])).decode().rstrip("=")
+
+
+def _position_of(cursor: str) -> tuple[int, int]:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        created_at, first_sequence = (int(part) for part in text.split(b"."))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidCursor(cursor) from error
+    if not (0 <= created_at < 2**63 and 0 <= first_sequence < 2**63):
+        raise InvalidCursor(cursor)
+    return created_at, first_sequence
