@@ -11,6 +11,33 @@ from shared.readmodels.database import Row, Session
 
 
 @dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a page shows; what is None or empty does not filter.
+
+    `tenant` None means all tenants. Several `statuses` mean any of them, several `tags` all of them.
+    Times are microseconds since the epoch: `created_from` is inside the range, `created_before` is not.
+    """
+
+    tenant: str | None = None
+    statuses: frozenset[str] = frozenset()
+    workflow: str | None = None
+    skill: str | None = None
+    alias: str | None = None
+    parent: UUID | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    created_from: int | None = None
+    created_before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs without their inputs and outputs, and the cursor of the next page, None at the end."""
+
+    jobs: list[JobSummary]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DueJob:
     """A job that somebody must look at. `due_at` is microseconds since the epoch."""
 

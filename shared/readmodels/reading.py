@@ -12,8 +12,7 @@ from uuid import UUID
 from shared.application.summary import JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels import pages, queries
 from shared.readmodels.database import Database, Session
-from shared.readmodels.pages import JobFilter, Page
-from shared.readmodels.queries import DueJob, PoisonCommit
+from shared.readmodels.queries import DueJob, JobFilter, Page, PoisonCommit
 
 P = ParamSpec("P")
 T = TypeVar("T")
