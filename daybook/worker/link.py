@@ -1,0 +1,244 @@
+"""The worker's connection to the broker: it comes back for ever, and its requests are repeated until answered.
+
+Everything that is sent in one turn of the event loop is one write, and all answers come to one inbox: a report
+costs no task and no timer of its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats.errors
+import orjson
+
+from daybook.errors import ConnectionRefused
+from shared.broker.connection import Connection, connect, disconnect
+from shared.broker.errors import BrokerUnavailable
+from shared.broker.messages import Message
+from shared.broker.publisher import line
+
+log = logging.getLogger("daybook.worker")
+
+Handler = Callable[[Message], None]
+Answer = dict[str, Any]
+
+NO_ANSWER_SECONDS = 5.0
+NO_RESPONDER_SECONDS = 1.0
+CONNECT_SECONDS = 3.0
+
+
+class Call:
+    """A request that waits for its answer; `due` is when it is sent again."""
+
+    __slots__ = ("due", "future", "payload", "subject")
+
+    def __init__(self, subject: str, payload: bytes, due: float, future: "asyncio.Future[Answer]") -> None:
+        self.subject, self.payload, self.due, self.future = subject, payload, due, future
+
+
+class Link:
+    """One connection, and the ones after it. `on_back` is called when a new one stands in for a lost one."""
+
+    def __init__(self, url: str, token: str, name: str, on_back: Callable[[], None]) -> None:
+        self._url, self._token, self._name, self._on_back = url, token, name, on_back
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._handlers: dict[str, Handler] = {}
+        self._sids: dict[str, int] = {}
+        self._inbox = ""
+        self._calls: dict[int, Call] = {}
+        self._next_call = 0
+        self._outbox: list[tuple[str, bytes]] = []
+        self._flushing = False
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_up(self) -> bool:
+        return self._connection is not None and self._connection.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message the server takes, in bytes."""
+        assert self._connection is not None
+        return self._connection.max_payload
+
+    async def open(self) -> None:
+        """Connect, waiting for the server as long as it takes. Raises ConnectionRefused for a wrong token."""
+        self._connection = await self._connect()
+        self._inbox = self._connection.inbox()
+        await self.listen(f"{self._inbox}.r.*", self._on_answer)
+        self._spawn(self._repeat())
+        self._spawn(self._keep())
+
+    async def close(self) -> None:
+        """Send what waits, then disconnect. Calls without an answer are cancelled."""
+        self._closing = True
+        for call in self._calls.values():
+            call.future.cancel()
+        self._calls.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._flush()
+        if self._connection is not None:
+            await disconnect(self._connection, timeout=2.0)
+
+    def inbox(self, suffix: str) -> str:
+        """A subject of this link's own inbox."""
+        return f"{self._inbox}.{suffix}"
+
+    async def listen(self, subject: str, handler: Handler) -> None:
+        """Call `handler` for each message, on this and later connections. Once a subject."""
+        if subject in self._handlers:
+            return
+        self._handlers[subject] = handler
+        assert self._connection is not None
+        await self._listen(self._connection, subject)
+
+    async def unlisten(self, subject: str) -> None:
+        """Stop listening; what the server had sent before is still handled."""
+        if self._handlers.pop(subject, None) is None or self._connection is None:
+            return
+        sid = self._sids.pop(subject, 0)
+        try:
+            if sid and self._connection.write(b"UNSUB %d\r\n" % sid):
+                await self._connection.flush(timeout=2)
+            await self._connection.unlisten(sid)
+        except (OSError, nats.errors.Error) as error:
+            log.warning("could not stop listening to %s: %r", subject, error)
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Publish soon, together with whatever else waits. Kept while there is no connection."""
+        self._outbox.append((subject, line(subject.encode(), reply.encode(), b"", payload)))
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def call(self, subject: str, payload: bytes) -> "asyncio.Future[Answer]":
+        """Send a request; it is repeated until its answer (a JSON object) comes. Cancel the future to give up."""
+        self._next_call = number = self._next_call + 1
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._calls[number] = Call(subject, payload, self._loop.time() + NO_ANSWER_SECONDS, future)
+        self.send(subject, payload, f"{self._inbox}.r.{number}")
+        return future
+
+    def forget_unsent(self, prefix: str) -> None:
+        """Drop waiting messages to subjects with this prefix."""
+        self._outbox = [item for item in self._outbox if not item[0].startswith(prefix)]
+
+    async def _connect(self) -> Connection:
+        """A first connection, tried until it is made."""
+        told = False
+        while True:
+            try:
+                connection = await connect(
+                    self._url,
+                    name=f"daybook-worker {self._name}",
+                    user="worker",
+                    password=self._token,
+                    inbox_prefix="_INBOX",
+                    timeout=CONNECT_SECONDS,
+                    reconnect_wait=0.2,
+                )
+            except BrokerUnavailable as error:
+                if "authorization" in str(error.last).lower():
+                    raise ConnectionRefused(self._url) from error
+                if not told:
+                    log.warning("%s; trying until it answers", error)
+                    told = True
+            else:
+                connection.on_back.append(self._came_back)
+                return connection
+
+    async def _listen(self, connection: Connection, subject: str) -> None:
+        handler = self._handlers[subject]
+
+        def sink(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
+            handler(Message(subject.decode(), reply.decode(), data, header))
+
+        self._sids[subject] = await connection.listen(subject, sink)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        waiting = self._outbox
+        if (
+            waiting
+            and self._connection is not None
+            and self._connection.write(b"".join([text for _, text in waiting]))
+        ):
+            waiting.clear()
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            if not self.is_up:
+                continue
+            now = self._loop.time()
+            for number, call in list(self._calls.items()):
+                if call.future.done():
+                    del self._calls[number]
+                elif call.due <= now:
+                    self._again(number, call)
+
+    def _again(self, number: int, call: Call) -> None:
+        call.due = self._loop.time() + NO_ANSWER_SECONDS
+        self.send(call.subject, call.payload, f"{self._inbox}.r.{number}")
+
+    def _on_answer(self, message: Message) -> None:
+        number = int(message.subject.rpartition(".")[2])
+        call = self._calls.get(number)
+        if call is None:
+            return
+        if message.header and message.status == 503:
+            # Nobody serves the subject at this moment: ask again, sooner than after silence.
+            call.due = self._loop.time() + NO_RESPONDER_SECONDS
+            return
+        try:
+            answer = orjson.loads(message.data)
+        except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            log.error("the answer on %s is not a JSON object: %r", call.subject, message.data[:200])
+            return
+        del self._calls[number]
+        if not call.future.done():
+            call.future.set_result(answer)
+
+    def _came_back(self) -> None:
+        if self._closing:
+            return
+        self._on_back()
+        for number, call in list(self._calls.items()):
+            self._again(number, call)
+        self._flush()
+
+    async def _keep(self) -> None:
+        """The library gives a connection up after some errors of the server: make another one."""
+        while True:
+            assert self._connection is not None
+            await self._connection.lost_forever.wait()
+            log.warning("the broker closed the connection; making a new one")
+            while True:
+                try:
+                    connection = await self._connect()
+                    break
+                except ConnectionRefused as error:
+                    log.error("%s; trying again in 5 s", error)
+                    await asyncio.sleep(5)
+            self._sids.clear()
+            for subject in list(self._handlers):
+                await self._listen(connection, subject)
+            self._connection = connection
+            self._came_back()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("the link failed", exc_info=task.exception())

@@ -1,0 +1,445 @@
+"""One task after the other, many at once: claim, run, report, ack."""
+
+import asyncio
+import functools
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+
+from daybook.errors import TransientError
+from daybook.worker import tracing, wire
+from daybook.worker.context import Result, TaskContext
+from daybook.worker.intake import Queue
+from daybook.worker.link import Answer, Link
+from daybook.worker.outcome import error_of, failure
+from daybook.worker.processes import Child, Order, ProcessDied, ProcessPool
+from daybook.worker.skills import Skill
+from daybook.worker.threads import Threads
+from shared.application.clock import now_us
+
+log = logging.getLogger("daybook.worker")
+
+FRESH_US = 250_000
+"""A task stored longer ago than this is claimed before it runs."""
+CLAIM_AFTER_SECONDS = 1.0
+UNANSWERED_FACTOR = 4
+"""Results that wait for their verdict, in multiples of the concurrency, before no more tasks are taken."""
+
+Stop = Literal["cancelled", "refused", "timeout", "drain"]
+"""Why a task is stopped: the dispatcher cancelled it, it is not ours any more, its time is up, we are leaving."""
+
+
+class Run:
+    """One task from its delivery to its ack. `since` and the `_at` times are monotonic seconds."""
+
+    __slots__ = (
+        "call",
+        "cancelled",
+        "child",
+        "claimed",
+        "executing",
+        "lease_seconds",
+        "lingers",
+        "occupies",
+        "progress",
+        "queue",
+        "renew_at",
+        "since",
+        "skill",
+        "started_at",
+        "stop",
+        "task",
+        "work",
+        "wpi_at",
+    )
+
+    def __init__(self, task: wire.Task, queue: Queue, skill: Skill, now: float) -> None:
+        self.task, self.queue, self.skill, self.since = task, queue, skill, now
+        self.wpi_at = now + queue.ack_wait_seconds / 3
+        self.started_at = 0  # microseconds since the epoch; 0 until the skill is called
+        self.executing = self.claimed = False
+        self.occupies = True
+        self.lingers = False  # stopped, while its thread goes on
+        self.lease_seconds = self.renew_at = 0.0
+        self.stop: Stop | None = None
+        self.work: asyncio.Task[None] | None = None
+        self.call: asyncio.Future[Answer] | None = None
+        self.progress: tuple[float, str | None] | None = None
+        self.cancelled: threading.Event | None = None
+        self.child: Child | None = None
+
+
+class Runner:
+    """Runs tasks for one worker. `on_room` is called whenever a slot becomes free."""
+
+    def __init__(self, link: Link, name: str, skills: Mapping[str, Skill], concurrency: int) -> None:
+        self._link, self._name, self._skills, self._concurrency = link, name, skills, concurrency
+        self._loop = asyncio.get_running_loop()
+        self._runs: dict[tuple[str, int, int], Run] = {}
+        self._occupied = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._unanswered = 0
+        self._threads: Threads | None = None
+        self._processes: ProcessPool | None = None
+        self.on_room: Callable[[], None] = lambda: None
+        self._traced = tracing.is_configured()
+
+    @property
+    def running(self) -> int:
+        """Slots in use."""
+        return self._occupied
+
+    @property
+    def room(self) -> int:
+        """How many more tasks may be started now."""
+        return min(
+            self._concurrency - self._occupied, UNANSWERED_FACTOR * self._concurrency - self._unanswered
+        )
+
+    def start(self, task: wire.Task, queue: Queue) -> None:
+        """Take a delivered task. The same attempt delivered again while it is here is one run."""
+        known = self._runs.get(task.key)
+        if known is not None:
+            known.task.ack_subject = task.ack_subject
+            return
+        skill = self._skills.get(task.skill)
+        if skill is None:
+            log.error("a task of the unknown skill %r is given back", task.skill)
+            self._link.send(task.ack_subject, wire.nak(1.0))
+            return
+        run = Run(task, queue, skill, time.monotonic())
+        self._runs[task.key] = run
+        self._occupied += 1
+        self._empty.clear()
+        run.work = self._loop.create_task(self._way(run))
+
+    def cancel(self, job_id: str, number: int, attempt: int) -> None:
+        """The dispatcher's word that the result of a task is not wanted any more."""
+        run = self._runs.get((job_id, number, attempt))
+        if run is not None:
+            self._stop(run, "cancelled")
+
+    def tick(self) -> None:
+        """Regular care of what runs: in-progress signs, claims of long tasks, renewals, progress."""
+        if not self._link.is_up:
+            return
+        now = time.monotonic()
+        for run in list(self._runs.values()):
+            if run.wpi_at <= now:
+                run.wpi_at = now + run.queue.ack_wait_seconds / 3
+                self._link.send(run.task.ack_subject, wire.IN_PROGRESS)
+            if run.executing and run.call is None:
+                self._look_after(run, now)
+
+    async def drain(self, seconds: float) -> None:
+        """Let what runs come to its end; after `seconds` stop it and give it back."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d tasks do not end within %g s; giving them back", len(self._runs), seconds)
+            for run in list(self._runs.values()):
+                self._stop(run, "drain")
+            try:
+                async with asyncio.timeout(5.0):
+                    await self._empty.wait()
+            except TimeoutError:
+                await self._abandon()
+
+    def close(self) -> None:
+        """End the threads that are idle and all processes. Threads that still work are left behind."""
+        if self._processes is not None:
+            self._processes.close()
+        if self._threads is not None:
+            self._threads.close()
+
+    async def _abandon(self) -> None:
+        left = [run.work for run in self._runs.values() if run.work is not None]
+        for run in list(self._runs.values()):
+            self._link.send(run.task.ack_subject, wire.NAK)
+        for work in left:
+            work.cancel()
+        await asyncio.wait(left, timeout=1.0)
+
+    async def _way(self, run: Run) -> None:
+        try:
+            word = await self._end_of(run)
+            self._link.send(run.task.ack_subject, word)
+        finally:
+            if not run.lingers:
+                self._free(run)
+            if run.call is not None:
+                run.call.cancel()
+            del self._runs[run.task.key]
+            if not self._runs:
+                self._empty.set()
+
+    async def _end_of(self, run: Run) -> bytes:
+        """Everything about one task up to its end; the answer is the word of acknowledgement."""
+        if run.task.must_claim(now_us(), FRESH_US) and not await self._granted(run):
+            return wire.NAK if run.stop == "drain" else wire.ACK
+        report = None
+        if run.stop is None:
+            report = await self._executed(run)
+        if run.stop in {"cancelled", "refused"}:
+            log.info("task %d of job %s was stopped: %s", run.task.number, run.task.job_id, run.stop)
+            return wire.ACK
+        if report is None:
+            if not run.claimed:
+                return wire.NAK
+            # Another worker would find the lease taken until it is over: the attempt has to be given up in words.
+            report = self._failed(run, failure("transient", "worker_stopped", "the worker was stopped"))
+        if not run.lingers:
+            self._free(run)
+        return await self._reported(run, report)
+
+    async def _granted(self, run: Run) -> bool:
+        """Claim before the start; a refused task is not run at all."""
+        run.call = self._report(run, wire.claim(run.task, self._name))
+        try:
+            answer = await run.call
+        except asyncio.CancelledError:
+            if run.stop is None or _is_cancelling():
+                raise
+            return False
+        finally:
+            run.call = None
+        if answer.get("verdict") == "granted":
+            self._hold_lease(run, answer)
+            return True
+        log.info(
+            "task %d of job %s is not run: %s",
+            run.task.number,
+            run.task.job_id,
+            answer.get("reason") or answer,
+        )
+        return False
+
+    async def _executed(self, run: Run) -> bytes | None:
+        """Run the skill: its report, or None when it was stopped before it had one."""
+        run.started_at = now_us()
+        limits = [limit for limit in (run.skill.timeout, run.task.run_timeout) if limit is not None]
+        timer = self._loop.call_later(min(limits), self._stop, run, "timeout") if limits else None
+        run.executing = True
+        error: dict[str, Any] | None = None
+        output: Any = None
+        try:
+            output = await self._called(run)
+        except asyncio.CancelledError:
+            if run.stop is None:
+                if _is_cancelling():
+                    raise
+                error = failure("transient", "cancelled", "the skill was cancelled from within")
+            elif (current := asyncio.current_task()) is not None:
+                current.uncancel()
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 (any exception of a skill is its result)
+            error = error_of(raised)
+            log.warning("task %d of job %s failed: %r", run.task.number, run.task.job_id, raised)
+        else:
+            if run.stop is None or run.stop == "drain":
+                return self._succeeded(run, output)
+        finally:
+            run.executing = False
+            if timer is not None:
+                timer.cancel()
+        if run.stop == "timeout":
+            error = failure("timeout", "run_timeout", f"it ran longer than {min(limits):g} s")
+        return None if error is None else self._failed(run, error)
+
+    async def _called(self, run: Run) -> Any:
+        skill, task = run.skill, run.task
+        if self._traced and task.trace is not None:
+            tracing.attach(task.trace)
+        if skill.executor == "process":
+            return await self._threaded(run, self._process_call(run))
+        arguments = (task.input, self._context(run)) if skill.wants_context else (task.input,)
+        if skill.executor == "thread":
+            return await self._threaded(run, functools.partial(skill.function, *arguments))
+        found = skill.function(*arguments)
+        return await found if skill.is_coroutine or inspect.isawaitable(found) else found
+
+    async def _threaded(self, run: Run, call: Callable[[], Any]) -> Any:
+        """Wait for a thread. When the task is stopped its slot stays taken until the thread really ends."""
+        if self._threads is None:
+            self._threads = Threads()
+        threaded = self._threads.submit(call)
+        try:
+            return await threaded.future
+        except asyncio.CancelledError:
+            if not threaded.ended:
+                run.lingers = True
+                threaded.on_end = functools.partial(self._free, run)
+            raise
+
+    def _process_call(self, run: Run) -> Callable[[], Any]:
+        if self._processes is None:
+            self._processes = ProcessPool()
+        facts = self._facts(run) if run.skill.wants_context else {}
+        order = Order(run.skill.function, run.task.input, run.skill.wants_context, facts)
+        pool = self._processes
+
+        def taken(child: Child) -> None:
+            run.child = child
+            if run.stop is not None:
+                child.kill()
+
+        def call() -> Any:
+            try:
+                answer = pool.run(order, functools.partial(_keep_progress, run), taken)
+            except ProcessDied as died:
+                raise TransientError(str(died), code="process_died") from died
+            if answer.error is not None:
+                return Failed(answer.error)
+            assert answer.output is not None
+            return Result(orjson.Fragment(answer.output), answer.port)
+
+        return call
+
+    async def _reported(self, run: Run, report: bytes) -> bytes:
+        """Report the result until the verdict comes, whatever it is; then the delivery may be acked."""
+        if len(report) > self._link.max_payload:
+            text = f"the result has {len(report)} bytes, the broker takes {self._link.max_payload}"
+            report = self._failed(run, failure("contract_violation", "output_too_large", text))
+        if run.call is not None:
+            run.call.cancel()
+        self._unanswered += 1
+        try:
+            run.call = self._report(run, report)
+            answer = await run.call
+            if "verdict" not in answer:
+                log.error("the report of job %s was not understood: %s", run.task.job_id, answer)
+                error = failure("contract_violation", "report_refused", str(answer.get("error") or answer))
+                run.call = self._report(run, self._failed(run, error))
+                answer = await run.call
+                if "verdict" not in answer:
+                    return wire.nak(30.0)
+        finally:
+            self._unanswered -= 1
+            run.call = None
+        if answer["verdict"] != "accepted":
+            log.info("the result of job %s was ignored: %s", run.task.job_id, answer.get("reason"))
+        return wire.ACK
+
+    def _succeeded(self, run: Run, output: Any) -> bytes:
+        port = "success"
+        if isinstance(output, Failed):
+            return self._failed(run, output.error)
+        if isinstance(output, Result):
+            output, port = output.output, output.port
+        try:
+            return wire.succeeded(run.task, self._name, output, port, run.started_at)
+        except TypeError as error:
+            return self._failed(run, failure("contract_violation", "output_not_json", str(error)))
+
+    def _failed(self, run: Run, error: dict[str, Any]) -> bytes:
+        return wire.failed(run.task, self._name, error, run.started_at or now_us())
+
+    def _look_after(self, run: Run, now: float) -> None:
+        if not run.claimed:
+            if now - run.since >= CLAIM_AFTER_SECONDS and now >= run.renew_at:
+                self._ask(run, "claim", wire.claim(run.task, self._name))
+        elif now >= run.renew_at:
+            self._ask(run, "renew", wire.renew(run.task, self._name))
+        elif run.progress is not None:
+            (fraction, message), run.progress = run.progress, None
+            self._ask(run, "progress", wire.progress(run.task, self._name, fraction, message))
+
+    def _ask(self, run: Run, kind: str, report: bytes) -> None:
+        run.call = self._report(run, report)
+        run.call.add_done_callback(functools.partial(self._answered, run, kind))
+
+    def _answered(self, run: Run, kind: str, future: "asyncio.Future[Answer]") -> None:
+        if future.cancelled():
+            return
+        if run.call is future:
+            run.call = None
+        answer = future.result()
+        verdict = answer.get("verdict")
+        if verdict == "granted":
+            self._hold_lease(run, answer)
+        elif verdict == "accepted":
+            if kind == "renew":
+                run.renew_at = time.monotonic() + run.lease_seconds / 2
+        elif verdict is None:
+            log.error("a %s of job %s was not understood: %s", kind, run.task.job_id, answer)
+            run.renew_at = time.monotonic() + 5.0
+        elif run.executing:
+            log.info("task %d of job %s is not ours any more: %s", run.task.number, run.task.job_id, answer)
+            self._stop(run, "refused")
+
+    def _hold_lease(self, run: Run, answer: Answer) -> None:
+        run.claimed = True
+        run.lease_seconds = float(answer.get("lease_seconds") or 60.0)
+        run.renew_at = time.monotonic() + run.lease_seconds / 2
+
+    def _stop(self, run: Run, why: Stop) -> None:
+        """Stop a run that waits for its claim or executes; one that reports goes on to its verdict."""
+        if run.stop is not None:
+            return
+        if run.executing:
+            run.stop = why
+            if run.cancelled is not None:
+                run.cancelled.set()
+            if run.child is not None:
+                run.child.kill()
+            if run.work is not None:
+                run.work.cancel()
+        elif run.started_at == 0:
+            run.stop = why
+            if run.call is not None:
+                run.call.cancel()
+
+    def _free(self, run: Run) -> None:
+        if run.occupies:
+            run.occupies = run.lingers = False
+            self._occupied -= 1
+            self.on_room()
+
+    def _report(self, run: Run, report: bytes) -> "asyncio.Future[Answer]":
+        return self._link.call(f"report.{run.task.job_token}", report)
+
+    def _context(self, run: Run) -> TaskContext:
+        run.cancelled = threading.Event()
+        return TaskContext(
+            **{**self._facts(run), "job_id": UUID(run.task.job_id)},
+            cancelled=run.cancelled,
+            report_progress=functools.partial(_keep_progress, run),
+        )
+
+    def _facts(self, run: Run) -> dict[str, Any]:
+        task = run.task
+        return {
+            "job_id": task.job_id,
+            "task": task.number,
+            "attempt": task.attempt,
+            "skill": task.skill,
+            "worker": self._name,
+            "traceparent": task.trace,
+            "metadata": task.metadata,
+        }
+
+
+class Failed:
+    """What a process says of a failure, already in the words of the wire."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        self.error = error
+
+
+def _keep_progress(run: Run, fraction: float, message: str | None) -> None:
+    """Called from any thread; the next tick sends the newest."""
+    run.progress = (fraction, message)
+
+
+def _is_cancelling() -> bool:
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0

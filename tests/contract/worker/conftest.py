@@ -1,0 +1,45 @@
+"""A dispatcher of the tests, and workers that serve while the test runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import pytest
+
+from daybook import Worker
+from tests.contract.worker.fake_dispatcher import FakeDispatcher
+from tests.support.nats import NatsServer
+
+
+class Serve(Protocol):
+    def __call__(self, worker: Worker) -> AbstractAsyncContextManager[Worker]: ...
+
+
+@pytest.fixture
+async def dispatcher(nats_server: NatsServer) -> FakeDispatcher:
+    return await FakeDispatcher.open(nats_server)
+
+
+@asynccontextmanager
+async def serving(worker: Worker) -> AsyncIterator[Worker]:
+    """Serve a worker; it has said hello when the block begins and has drained when it is left."""
+    started = asyncio.Event()
+    task = asyncio.ensure_future(worker.serve(started))
+    waiting = asyncio.ensure_future(started.wait())
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+            yield worker
+            worker.stop()
+            await task
+    finally:
+        waiting.cancel()
+        task.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
+
+
+def worker_of(server: NatsServer, concurrency: int = 10, **options: float) -> Worker:
+    return Worker(server.url, server.worker_token, "w1", concurrency, **options)
