@@ -64,6 +64,11 @@ class Connection(Client):
         self._transport.write(lines)
         return True
 
+    def forget_pending(self) -> None:
+        """Drop what the library has gathered and not written; closing would try to write it."""
+        self._pending = []
+        self._pending_data_size = 0
+
     def inbox(self) -> str:
         """A subject that only this connection listens to."""
         return self.new_inbox()
@@ -116,8 +121,10 @@ async def disconnect(connection: Connection, timeout: float = 5.0) -> None:
     if connection.is_connected:
         with contextlib.suppress(Exception):
             await connection.flush(timeout=timeout)  # type: ignore[arg-type]  # the library means seconds, also parts
+    connection.forget_pending()
     if not connection.is_closed:
-        await connection.close()
+        with contextlib.suppress(OSError):
+            await connection.close()
 
 
 class _Outage:
