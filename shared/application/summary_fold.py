@@ -68,8 +68,8 @@ def _open_task(job: "JobSummary", data: Mapping[str, Any], at: int, phase: str) 
     job.tasks[number] = OpenTask(
         number,
         get("attempt", 1),
-        get("node", ""),
-        get("skill", ""),
+        get("node", "task"),
+        data["skill"],
         phase,
         get("urgency", 500),
         get("limits") or None,
@@ -89,15 +89,15 @@ def _task_claimed(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
     number = data["task"]
     task = job.tasks.get(number)
     if task is not None:
-        task.phase = "claimed"
+        started_at = data.get("started_at")
+        task.phase = "claimed" if started_at is None else "running"
         task.worker = data["worker"]
         job.dues.pop(f"waiting-{number}", None)
         job.dues[f"lease-{number}"] = data["until"]
         if task.run_timeout is not None:
-            job.dues[f"run-{number}"] = at + int(task.run_timeout * 1_000_000)
-    job.worker = data["worker"]
-    if job.started_at is None:
-        job.started_at = at
+            begun = at if started_at is None else started_at
+            job.dues[f"run-{number}"] = begun + round(task.run_timeout * 1_000_000)
+    _worked(job, data, at)
     job.status = _status(job)
 
 
@@ -154,6 +154,7 @@ def _retry_scheduled(job: "JobSummary", data: Mapping[str, Any], at: int) -> Non
     job.tasks[number] = task
     job.failed_task = None
     job.retries += 1
+    job.progress = job.progress_message = None
     job.dues[f"retry-{number}"] = data["not_before"] + WAKE_GRACE_US
     job.status = _status(job)
 
@@ -189,8 +190,17 @@ def _signal_awaited(job: "JobSummary", data: Mapping[str, Any], at: int) -> None
 
 
 def _wait_ended(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
+    activation = data.get("activation")
+    if activation is not None:  # a signal may come before anything waits for it
+        job.waits.pop(activation, None)
+        job.dues.pop(f"wait-{activation}", None)
+        job.status = _status(job)
+
+
+def _node_cancelled(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
     activation = data["activation"]
-    job.waits.pop(activation, None)
+    for live in (job.waits, job.running_children, job.handlers):
+        live.pop(activation, None)
     job.dues.pop(f"wait-{activation}", None)
     job.status = _status(job)
 
@@ -212,7 +222,8 @@ def _handler_awaited(job: "JobSummary", data: Mapping[str, Any], at: int) -> Non
 
 
 def _handler_ended(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
-    job.handlers.pop(data["activation"], None)
+    if not data.get("retried"):
+        job.handlers.pop(data["activation"], None)
     job.status = _status(job)
 
 
@@ -299,6 +310,7 @@ FOLDS: Final[dict[str, Fold]] = {
     "SignalReceived": _wait_ended,
     "ApprovalReceived": _wait_ended,
     "WaitEnded": _wait_ended,
+    "NodeCancelled": _node_cancelled,
     "ChildStarted": _child_started,
     "ChildEnded": _child_ended,
     "HandlerAwaited": _handler_awaited,
@@ -318,10 +330,16 @@ FOLDS: Final[dict[str, Fold]] = {
         "ContextUpdated",
         "BranchesForked",
         "BranchArrived",
+        "BranchEnded",
         "JoinPassed",
+        "LoopStarted",
         "IterationStarted",
         "IterationEnded",
         "LoopEnded",
+        "ScopeEntered",
+        "ErrorCaught",
+        "FinallyEntered",
+        "ScopeLeft",
     ),
     _unseen,
 )
