@@ -22,8 +22,11 @@ class PostgresSession:
         self._connection = connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._connection.execute(_spelled(sql), parameters or None)
-        return cursor.fetchall() if cursor.description is not None else []
+        try:
+            cursor = self._connection.execute(_spelled(sql), parameters or None)
+            return cursor.fetchall() if cursor.description is not None else []
+        except psycopg.OperationalError as error:
+            raise ReadModelUnavailable(f"PostgreSQL: {error}") from error
 
     def stream(self, sql: str, parameters: Sequence[Any] = (), size: int = 1000) -> Iterator[list[Row]]:
         with self._connection.cursor(name="stream") as cursor:
@@ -38,6 +41,8 @@ class PostgresSession:
                 return cursor.rowcount
         except _UNFIT as error:
             raise UnfitCommit(f"{type(error).__name__}: {error}") from error
+        except psycopg.OperationalError as error:
+            raise ReadModelUnavailable(f"PostgreSQL: {error}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -26,7 +26,10 @@ class SqliteSession:
         self._connection = connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise ReadModelUnavailable(f"SQLite: {error}") from error
 
     def stream(self, sql: str, parameters: Sequence[Any] = (), size: int = 1000) -> Iterator[list[Row]]:
         cursor = self._connection.execute(sql, parameters)
@@ -41,6 +44,8 @@ class SqliteSession:
             return self._connection.executemany(sql, rows).rowcount
         except _UNFIT as error:
             raise UnfitCommit(f"{type(error).__name__}: {error}") from error
+        except sqlite3.OperationalError as error:
+            raise ReadModelUnavailable(f"SQLite: {error}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

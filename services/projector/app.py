@@ -1,0 +1,49 @@
+"""The composition root of the projector: the only place that reads its settings and builds its adapters."""
+
+import asyncio
+
+from services.projector.announcing import Announcer, publisher
+from services.projector.commands import Commands
+from services.projector.project import Projector
+from shared.broker.connection import connect, disconnect
+from shared.broker.publisher import Publisher
+from shared.broker.streams import declare_streams
+from shared.domain.topics import EVENTS, KINDS
+from shared.journal.codec import Codec
+from shared.journal.journal import JetStreamJournal
+from shared.process import Process
+from shared.readmodels.opening import database
+from shared.settings import Settings
+
+
+async def main(settings: Settings, process: Process) -> None:
+    """Project until the process is told to stop. It is ready as soon as it follows, however far behind."""
+    connection = await connect(
+        settings.nats_url, name="daybook-projector", user="daybook", password=settings.nats_password
+    )
+    try:
+        await declare_streams(connection)
+        # It only reads: how appends are made durable does not matter.
+        journal = JetStreamJournal(await Publisher.start(connection), Codec(EVENTS, KINDS), sync_always=False)
+        store = database(settings.readmodel_url, settings.data)
+        announcer = Announcer(publisher(connection))
+        projector = Projector(store, journal, announcer)
+        commands = Commands(connection, store, journal, projector)
+        await commands.open()
+        projecting = asyncio.create_task(projector.run())
+        stopping = asyncio.create_task(process.stopping.wait())
+        try:
+            process.ready()
+            await asyncio.wait({projecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if projecting.done():
+                projecting.result()
+        finally:
+            stopping.cancel()
+            await commands.close()
+            projecting.cancel()
+            await asyncio.wait({projecting})
+            announcer.close()
+            projector.close()
+            await journal.publisher.stop()
+    finally:
+        await disconnect(connection)

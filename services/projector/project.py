@@ -1,0 +1,88 @@
+"""The loop that keeps the read model up to date: follow the journal, project what comes, say how far."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from shared.application.ports import Journal
+from shared.journal.follow import JournalWentBack
+from shared.readmodels.database import Database
+from shared.readmodels.errors import PositionMoved
+from shared.readmodels.projection import Projection
+
+log = logging.getLogger(__name__)
+
+
+class Projector:
+    """Writes the served store. It satisfies `shared.readmodels.rebuild.Live`.
+
+    A transaction runs on the loop's own thread: it is short, and what waits meanwhile becomes the next batch.
+    """
+
+    def __init__(self, database: Database, journal: Journal, announce: Callable[[int], None]) -> None:
+        """`announce` is told the position after each transaction; it must be quick."""
+        self._database = database
+        self._journal = journal
+        self._announce = announce
+        self._between = asyncio.Lock()
+        self._session = database.writer()
+        self._projection = Projection(self._session)
+
+    @property
+    def position(self) -> int:
+        return self._projection.position
+
+    @property
+    def poisoned(self) -> int:
+        """How many commits since the start could not become rows."""
+        return self._projection.poisoned
+
+    async def run(self) -> None:
+        """Project until cancelled. Raises what the store raises: start again then, nothing is lost."""
+        log.info("projecting from position %d", self.position)
+        self._announce(self.position)
+        while True:
+            try:
+                await self._follow()
+            except PositionMoved as moved:
+                log.warning("%s: another projector writes here; going on from %d", moved, self.position)
+            except JournalWentBack as back:
+                # The journal was restored from an older copy, and the rows tell of a future that is gone.
+                log.warning("%s: building the read model anew", back)
+                self._start_over()
+
+    @contextlib.asynccontextmanager
+    async def halted(self) -> AsyncIterator[None]:
+        """Inside, no transaction runs and the position stands."""
+        async with self._between:
+            yield
+
+    def reopen(self, swap: Callable[[], None]) -> None:
+        """Close the store, call `swap`, and go on with the store that is served then. While halted only."""
+        assert self._between.locked()
+        self._session.close()
+        swap()
+        self._session = self._database.writer()
+        self._projection = Projection(self._session)
+
+    def close(self) -> None:
+        self._session.close()
+
+    async def _follow(self) -> None:
+        async with contextlib.aclosing(self._journal.follow(self.position)) as batches:  # type: ignore[type-var]
+            async for commits in batches:
+                async with self._between:
+                    poisoned = self.poisoned
+                    position = self._projection.project(commits)
+                if self.poisoned != poisoned:
+                    log.error("%d commits up to %d are poison", self.poisoned - poisoned, position)
+                self._announce(position)
+
+    def _start_over(self) -> None:
+        self._session.close()
+        self._database.beside().close()
+        self._database.swap()
+        self._session = self._database.writer()
+        self._projection = Projection(self._session)
+        self._announce(self.position)
