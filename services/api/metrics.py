@@ -1,0 +1,52 @@
+"""What this process counts, in its own Prometheus registry. Labels never hold an id, a name or a tenant."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0)
+
+
+class Metrics:
+    """The counters of one API process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "daybook_http_requests",
+            "Requests answered",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "daybook_http_request_seconds",
+            "From the request's head to the end of its answer",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.submitted = Counter(
+            "daybook_jobs_submitted", "Jobs accepted by this process", registry=self.registry
+        )
+        self.watches = Gauge(
+            "daybook_watches", "Clients that wait for or follow a job", registry=self.registry
+        )
+        self.lag = Gauge("daybook_projector_lag", "Commits the read model is behind", registry=self.registry)
+
+    def requests(self, method: str, route: str) -> Callable[[int, float], None]:
+        """A function that counts one answer of a route, given its status and seconds."""
+        seconds = self._seconds.labels(method, route)
+        count = lru_cache(maxsize=64)(lambda status: self._requests.labels(method, route, str(status)))
+
+        def observe(status: int, elapsed: float) -> None:
+            count(status).inc()
+            seconds.observe(elapsed)
+
+        return observe
+
+    def render(self) -> bytes:
+        """All of it in the text format of Prometheus."""
+        return generate_latest(self.registry)
