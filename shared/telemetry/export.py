@@ -1,4 +1,4 @@
-"""Spans to a collector by OTLP over HTTP, in the background; what no collector takes is dropped and counted."""
+"""Spans to a collector by OTLP over HTTP, in the background; what none takes is dropped and counted."""
 
 import asyncio
 import logging
