@@ -169,17 +169,19 @@ class Intake:
         if message.header and message.status:
             self._on_status(message)
             return
-        try:
-            task = wire.Task(message)
-        except wire.MalformedTask as error:
-            log.error("%s; it is given back and comes again in 30 s", error)
-            self._link.send(message.reply, wire.nak(30.0))
-            return
-        queue = self._queues.get(task.consumer)
+        delivery = message.delivery
+        queue = self._queues.get(delivery.consumer)
         if queue is None or self._stopped:
             self._link.send(message.reply, wire.NAK)
             return
         queue.arrived()
+        try:
+            task = wire.Task(message, delivery)
+        except wire.MalformedTask as error:
+            log.error("%s; it is given back and comes again in 30 s", error)
+            self._link.send(message.reply, wire.nak(30.0))
+            self.ask()
+            return
         if self._room() > 0:
             self._start(task, queue)
         else:

@@ -36,6 +36,6 @@ def failure(kind: str, code: str, message: str) -> dict[str, Any]:
 
 def _json_or_text(value: Any) -> Any:
     try:
-        return orjson.Fragment(orjson.dumps(value))
+        return orjson.loads(orjson.dumps(value))
     except TypeError:
         return repr(value)[:MESSAGE_LIMIT]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from shared.broker.messages import Message
+from shared.broker.messages import Delivery, Message
 
 ACK = b"+ACK"
 IN_PROGRESS = b"+WPI"
@@ -26,7 +26,6 @@ class Task:
         "ack_subject",
         "attempt",
         "claim",
-        "consumer",
         "deliveries",
         "input",
         "job_id",
@@ -39,11 +38,10 @@ class Task:
         "trace",
     )
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, delivery: Delivery) -> None:
         """Read a message of a skill's queue; raises MalformedTask."""
         subject = message.subject
         try:
-            self.consumer, self.deliveries, _, _, self.stored_at, _ = message.delivery
             commit = orjson.loads(message.data)
             topic, released = commit["events"][-1][:2]
             if topic != "TaskReleased":
@@ -63,6 +61,7 @@ class Task:
         self.run_timeout: float | None = released.get("run_timeout")
         self.trace: str | None = released.get("trace")
         self.ack_subject = message.reply
+        self.deliveries, self.stored_at = delivery.delivered, delivery.stored
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -74,6 +74,11 @@ class FakeDispatcher:
         await self.connection.jetstream().publish(subject, orjson.dumps(commit))
         return job
 
+    async def release_when_known(self, skill: str, given: Any = None) -> UUID:
+        """Release a task once a worker has said hello for its skill and beats."""
+        await self.until(lambda: any(skill in beat["skills"] for beat in self.beats))
+        return await self.release(skill, given)
+
     async def declare(self, skill: str) -> None:
         """The skill's queue, as the dispatcher declares it when a worker says hello."""
         await declare_consumer(
@@ -96,7 +101,9 @@ class FakeDispatcher:
 
     async def pending(self, skill: str) -> int:
         """Tasks of a skill that are delivered and not acked, or not delivered yet."""
-        info = await self.connection.jetstream().consumer_info(subjects.JOURNAL, subjects.skill_consumer(skill))
+        info = await self.connection.jetstream().consumer_info(
+            subjects.JOURNAL, subjects.skill_consumer(skill)
+        )
         return (info.num_ack_pending or 0) + (info.num_pending or 0)
 
     async def until(self, holds: Callable[[], bool], seconds: float = 15.0) -> None:

@@ -1,0 +1,214 @@
+"""Workers through the absence of everybody else: nothing is lost, and everything goes on by itself."""
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from daybook import Worker
+from daybook.errors import ConnectionRefused, HelloRefused
+from tests.contract.worker import program
+from tests.contract.worker.conftest import serving, worker_of
+from tests.contract.worker.fake_dispatcher import FakeDispatcher
+
+pytestmark = pytest.mark.connected
+
+
+def echo(worker: Worker) -> list[Any]:
+    seen: list[Any] = []
+
+    @worker.skill("echo")
+    async def run(given: Any) -> Any:
+        seen.append(given)
+        return given
+
+    return seen
+
+
+async def test_a_result_is_reported_again_until_it_is_answered(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    async with serving(worker):
+        dispatcher.deaf = True
+        await dispatcher.release("echo", 1)
+        await dispatcher.until(lambda: bool(dispatcher.of_kind("result")))
+        dispatcher.deaf = False
+        await dispatcher.results(1)
+        await dispatcher.all_acked("echo")
+    assert seen == [1]
+    assert len(dispatcher.of_kind("result")) == 2
+    assert dispatcher.reports[0] == dispatcher.reports[1]
+
+
+async def test_results_wait_for_a_dispatcher_that_is_away(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    async with serving(worker):
+        connection = dispatcher.connection
+        await dispatcher.release("echo", 1)
+        await dispatcher.results(1)
+        other = await FakeDispatcher.open(dispatcher.server)
+        await connection.close()  # from now on reports reach the other one only
+        await other.release("echo", 2)
+        await other.results(1)
+        await other.all_acked("echo")
+    assert seen == [1, 2]
+
+
+async def test_the_worker_says_hello_when_it_is_asked_to(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server)
+    echo(worker)
+    async with serving(worker):
+        await dispatcher.control("w1", hello=True)
+        await dispatcher.until(lambda: len(dispatcher.hellos) == 2)
+    first, second = dispatcher.hellos
+    assert first == second
+    assert (first["name"], first["skills"], first["concurrency"]) == ("w1", ["echo"], 10)
+
+
+async def test_a_killed_broker_costs_a_worker_nothing_but_time(dispatcher: FakeDispatcher) -> None:
+    # The broker may forget the last acks: then the task comes again, is claimed, and refused.
+    dispatcher.ack_wait_seconds = 1.0
+    dispatcher.verdict_of = lambda report: (
+        {"verdict": "refused", "reason": "finished"} if report["kind"] == "claim" else {"verdict": "accepted"}
+    )
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    async with serving(worker):
+        await dispatcher.release("echo", 1)
+        await dispatcher.results(1)
+        await dispatcher.all_acked("echo")
+        await dispatcher.server.restart()
+        await dispatcher.until(lambda: len(dispatcher.hellos) >= 2)
+        await dispatcher.release("echo", 2)
+        await dispatcher.results(2)
+        await dispatcher.all_acked("echo")
+    assert seen == [1, 2]
+
+
+async def test_a_queue_that_was_deleted_is_asked_for_again(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    async with serving(worker):
+        await dispatcher.connection.jetstream().delete_consumer("JOURNAL", "skill_echo")
+        await dispatcher.until(lambda: len(dispatcher.hellos) >= 2)
+        await dispatcher.release("echo", 1)
+        await dispatcher.results(1)
+    assert seen == [1]
+
+
+async def test_a_worker_waits_for_the_dispatcher_to_come(dispatcher: FakeDispatcher) -> None:
+    answers = iter([None])
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    await dispatcher.connection.close()
+    serve = asyncio.ensure_future(worker.serve())
+    other = None
+    try:
+        other = await FakeDispatcher.open(dispatcher.server)
+        await other.until(lambda: bool(other.hellos))
+        await other.release("echo", next(answers))
+        await other.results(1)
+    finally:
+        worker.stop()
+        await serve
+    assert seen == [None]
+
+
+async def test_a_wrong_token_ends_the_worker_with_a_clear_error(dispatcher: FakeDispatcher) -> None:
+    worker = Worker(dispatcher.server.url, "not the token", "w1")
+    echo(worker)
+    with pytest.raises(ConnectionRefused, match="DAYBOOK_WORKER_TOKEN"):
+        await worker.serve()
+
+
+async def test_a_refused_hello_ends_the_worker_with_the_reason(dispatcher: FakeDispatcher) -> None:
+    dispatcher.hello_of = lambda hello: {"ok": False, "error": "the name is taken"}
+    worker = worker_of(dispatcher.server)
+    echo(worker)
+    with pytest.raises(HelloRefused, match="the name is taken"):
+        await worker.serve()
+
+
+async def test_a_worker_that_stops_says_so_and_takes_nothing_more(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server)
+    running, let_go = asyncio.Event(), asyncio.Event()
+
+    @worker.skill("hold")
+    async def hold(given: Any) -> str:
+        running.set()
+        await let_go.wait()
+        return "done"
+
+    async with serving(worker):
+        await dispatcher.release("hold")
+        await running.wait()
+        worker.stop()
+        await dispatcher.until(lambda: any(beat.get("draining") for beat in dispatcher.beats))
+        await dispatcher.release("hold")
+        let_go.set()
+        await dispatcher.until(lambda: any(beat.get("leaving") for beat in dispatcher.beats))
+        assert len(await dispatcher.results(1)) == 1
+        assert await dispatcher.pending("hold") == 1
+    # What was not taken is there for the next one at once, not only after the broker's ack wait.
+    successor = worker_of(dispatcher.server)
+    seen: list[Any] = []
+
+    @successor.skill("hold")
+    async def run(given: Any) -> None:
+        seen.append(given)
+
+    async with serving(successor):
+        await dispatcher.results(2, seconds=5)
+    assert len(seen) == 1
+
+
+async def test_a_message_that_cannot_be_read_does_not_stop_the_queue(dispatcher: FakeDispatcher) -> None:
+    worker = worker_of(dispatcher.server, concurrency=1)
+    seen = echo(worker)
+    async with serving(worker):
+        jetstream = dispatcher.connection.jetstream()
+        await jetstream.publish("journal.job.00000000000000000000000000.1.run.echo", b"not a commit")
+        await dispatcher.release("echo", 1)
+        await dispatcher.results(1)
+    assert seen == [1]
+
+
+async def test_a_verdict_that_calls_the_report_wrong_becomes_a_failure(dispatcher: FakeDispatcher) -> None:
+    dispatcher.verdict_of = lambda report: (
+        {"error": "output too odd"} if report["outcome"] == "succeeded" else {"verdict": "accepted"}
+    )
+    worker = worker_of(dispatcher.server)
+    echo(worker)
+    async with serving(worker):
+        await dispatcher.release("echo", 1)
+        results = await dispatcher.results(2)
+        await dispatcher.all_acked("echo")
+    assert results[1]["error"]["code"] == "report_refused"
+    assert "output too odd" in results[1]["error"]["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_process_ends_with_status_0_on_a_signal(
+    dispatcher: FakeDispatcher, number: signal.Signals
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *program.command(),
+        env={
+            "DAYBOOK_NATS_URL": dispatcher.server.url,
+            "DAYBOOK_WORKER_TOKEN": dispatcher.server.worker_token,
+        },
+    )
+    try:
+        await dispatcher.release_when_known("crunch", {"n": 3})
+        (result,) = await dispatcher.results(1)
+        process.send_signal(number)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert result["output"]["square"] == 9
+    assert any(beat.get("leaving") for beat in dispatcher.beats)
