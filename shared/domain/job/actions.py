@@ -1,0 +1,114 @@
+"""What the handler of a state node can yield: one action, with values for the job's context."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from shared.domain.errors import InvalidValue
+from shared.domain.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task that a handler asks for; `name` tells the branches of a Parallel apart."""
+
+    skill: str
+    input: Json = None
+    name: str | None = None
+    retry: Mapping[str, Json] | None = None
+    run_timeout: float | None = None
+    dispatch_timeout: float | None = None
+    urgency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoTo:
+    """Go on at `node`, with `payload`."""
+
+    node: str
+    payload: Json = None
+    context: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Have a worker do `task`, and go on at the node that `transitions` names for its port."""
+
+    task: TaskSpec
+    transitions: Mapping[str, str]
+    context: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Have workers do all `tasks`, and go on at `aggregate_into` when all have answered.
+
+    A task that fails counts as an answer that holds its error, unless `failures` is "fail".
+    """
+
+    tasks: tuple[TaskSpec, ...]
+    aggregate_into: str
+    failures: str = "collect"
+    context: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitApproval:
+    """Wait for one of the decisions that are the keys of `transitions`; `timeout` is seconds."""
+
+    name: str
+    transitions: Mapping[str, str]
+    message: str | None = None
+    timeout: float | None = None
+    context: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunWorkflow:
+    """Run another workflow as a child job; the ports are success and failure."""
+
+    workflow: str
+    transitions: Mapping[str, str]
+    input: Json = None
+    version: int | None = None
+    context: Mapping[str, Json] = field(default_factory=dict)
+
+
+Action: TypeAlias = GoTo | Dispatch | Parallel | AwaitApproval | RunWorkflow
+
+
+def to_json(action: Action) -> dict[str, Json]:
+    """The action as the event HandlerDecided keeps it: empty fields are left out."""
+    document: dict[str, Json] = {"type": type(action).__name__}
+    for name in action.__slots__:
+        value = getattr(action, name)
+        if isinstance(value, TaskSpec):
+            document[name] = _task_json(value)
+        elif name == "tasks":
+            document[name] = [_task_json(task) for task in value]
+        elif isinstance(value, Mapping):
+            if value:
+                document[name] = dict(value)
+        elif value is not None:
+            document[name] = value
+    return document
+
+
+def check(action: Action) -> None:
+    """Raises InvalidValue for an action that cannot be carried out whatever the graph is."""
+    match action:
+        case Parallel(tasks=()):
+            raise InvalidValue("Parallel needs at least one task")
+        case Parallel(failures=failures) if failures not in ("fail", "collect"):
+            raise InvalidValue(f"Parallel: failures must be fail or collect, not {failures!r}")
+        case AwaitApproval(transitions=transitions) if not transitions:
+            raise InvalidValue("AwaitApproval needs transitions, one for each decision")
+
+
+def _task_json(task: TaskSpec) -> dict[str, Json]:
+    document: dict[str, Json] = {}
+    for name in task.__slots__:
+        value = getattr(task, name)
+        if value is not None:
+            document[name] = dict(value) if name == "retry" else value
+    return document

@@ -1,0 +1,232 @@
+"""Forks with their joins, loops and scopes: what becomes of them when one of their frames ends."""
+
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.errors import ExpressionError
+from shared.domain.graph_nodes import DEFAULT_PORT, Join, Loop, Target
+from shared.domain.job.node_events import (
+    BranchArrived,
+    BranchEnded,
+    ErrorCaught,
+    FinallyEntered,
+    IterationEnded,
+    IterationStarted,
+    JoinPassed,
+    LoopEnded,
+    ScopeLeft,
+)
+from shared.domain.job.state import BODY, CATCH, FINALLY, Activation, Group, Region, Repetition
+from shared.domain.values import Json, TaskError
+
+if TYPE_CHECKING:
+    from shared.domain.job.walk import Walk
+
+MAX_NESTING: Final = 100
+
+
+def branch_arrived(walk: "Walk", group: Group, branch: int, source: str, payload: Json) -> None:
+    """A branch reached the join of its fork."""
+    name = group.branches[branch] if source == group.node else source
+    walk.emit(BranchArrived, activation=group.id, branch=branch, node=name, output=payload)
+    _settle(walk, group, payload)
+
+
+def branch_ended(walk: "Walk", group: Group, branch: int, payload: Json) -> None:
+    """A branch ended before the join, or there is none."""
+    walk.emit(BranchEnded, activation=group.id, branch=branch)
+    _settle(walk, group, payload)
+
+
+def iteration_ended(walk: "Walk", loop: Repetition, index: int, payload: Json, breaks: bool = False) -> None:
+    """The body of a loop came back; the next iteration begins, or the loop is over."""
+    walk.emit(IterationEnded, activation=loop.id, index=index, output=payload)
+    if breaks:
+        walk.give_up(loop.id, None)
+        end_loop(walk, loop)
+    else:
+        go_on(walk, loop, payload)
+
+
+def go_on(walk: "Walk", loop: Repetition, last: Json) -> None:
+    """Begins the iterations that may run now, or ends the loop when none is left."""
+    if loop.items is None:
+        _repeat_while(walk, loop, last)
+        return
+    while loop.next < len(loop.items) and len(loop.open) < loop.width:
+        index = loop.next
+        walk.emit(IterationStarted, activation=loop.id, index=index)
+        walk.enter(_inner(walk, loop, "body").node, loop.id, index, loop.items[index])
+    if not loop.open:
+        end_loop(walk, loop)
+
+
+def end_loop(walk: "Walk", loop: Repetition) -> None:
+    """The loop is left with the list of what its iterations gave, in their order."""
+    outputs = [loop.results[index] for index in sorted(loop.results)]
+    walk.emit(LoopEnded, activation=loop.id, output=outputs)
+    walk.leave(loop.node, DEFAULT_PORT, loop.parent, loop.branch, outputs)
+
+
+def stage_returned(walk: "Walk", scope: Region, payload: Json) -> None:
+    """The body, the catch or the finally of a scope came to its end."""
+    if scope.stage != FINALLY:
+        last = walk.graph.follow(scope.node, "finally")
+        if last is None:
+            _leave_scope(walk, scope, payload)
+        else:
+            walk.emit(FinallyEntered, activation=scope.id, output=payload)
+            walk.enter(last.node, scope.id, FINALLY, payload)
+    elif scope.error is None:
+        _leave_scope(walk, scope, scope.output)
+    else:
+        error = error_of(scope.error)
+        walk.emit(ScopeLeft, activation=scope.id, output={"error": scope.error})
+        walk.fail(scope.node, scope.parent, scope.branch, error)
+
+
+def catches(walk: "Walk", owner: Activation, frame: int, source: str, error: TaskError) -> bool:
+    """Whether the construct around a failed node catches the error; if so, it has gone on."""
+    match owner:
+        case Group():
+            return _group_catches(walk, owner, frame, source, error)
+        case Repetition(failures="collect"):
+            walk.give_up(owner.id, frame)
+            walk.emit(IterationEnded, activation=owner.id, index=frame, error=error.to_json())
+            go_on(walk, owner, {"error": error.to_json()})
+            return True
+        case Region():
+            return _scope_catches(walk, owner, error)
+    return False
+
+
+def node_after(owner: Activation) -> str | None:
+    """The node by whose edges a construct is left."""
+    return owner.join if isinstance(owner, Group) else owner.node
+
+
+def error_of(document: dict[str, Json]) -> TaskError:
+    """The error that an event holds."""
+    return TaskError(**document)  # type: ignore[arg-type]  # written by TaskError.to_json
+
+
+def _settle(walk: "Walk", group: Group, payload: Json) -> None:
+    """Passes the join when enough branches arrived, or none is left that could."""
+    if group.join is None:
+        if not group.open:
+            walk.emit(JoinPassed, activation=group.id, node=group.node, output=payload)
+            walk.end_path(group.parent, group.branch, payload)
+    elif _answers(group) >= _needed(group) or (not group.open and _answers(group)):
+        _pass_join(walk, group, group.join)
+    elif not group.open:
+        walk.emit(JoinPassed, activation=group.id, node=group.join, output=payload)
+        walk.end_path(group.parent, group.branch, payload)
+
+
+def _pass_join(walk: "Walk", group: Group, join: str) -> None:
+    output = _merged(group)
+    walk.give_up(group.id, None)
+    walk.emit(JoinPassed, activation=group.id, node=join, output=output)
+    if isinstance(walk.graph.nodes[join], Join):
+        walk.leave(join, DEFAULT_PORT, group.parent, group.branch, output)
+    else:
+        # A handler's Parallel is aggregated by a node of any kind, which is entered with the answers.
+        walk.arrive(Target(join), group.node, group.parent, group.branch, output)
+
+
+def _group_catches(walk: "Walk", group: Group, branch: int, source: str, error: TaskError) -> bool:
+    """A failed branch is an answer where failures are collected, and no obstacle while enough are open."""
+    enough = _answers(group) + len(group.open) - 1 >= _needed(group)
+    if group.failures != "collect" and not enough:
+        return False
+    walk.give_up(group.id, branch)
+    name = group.branches[branch] if source == group.node else source
+    walk.emit(BranchArrived, activation=group.id, branch=branch, node=name, error=error.to_json())
+    _settle(walk, group, {"error": error.to_json()})
+    return True
+
+
+def _answers(group: Group) -> int:
+    return len(group.arrived) + (len(group.failed) if group.failures == "collect" else 0)
+
+
+def _needed(group: Group) -> int:
+    if group.wait == "any":
+        return 1
+    return group.wait if isinstance(group.wait, int) else len(group.branches)
+
+
+def _merged(group: Group) -> Json:
+    answers = {**group.arrived, **(group.failed if group.failures == "collect" else {})}
+    in_order = [answers[branch] for branch in sorted(answers)]
+    if group.merge == "list":
+        return [output for _, output in in_order]
+    merged: dict[str, Json] = {}
+    for node, output in in_order:
+        if group.merge == "keys" and isinstance(output, dict):
+            for key, value in output.items():
+                if key not in merged or merged[key] != value:
+                    merged[_free(merged, key)] = value
+        else:
+            merged[_free(merged, node)] = output
+    return merged
+
+
+def _free(taken: dict[str, Json], key: str) -> str:
+    """The key, or key_2, key_3 … when it is taken."""
+    number, free = 1, key
+    while free in taken:
+        number += 1
+        free = f"{key}_{number}"
+    return free
+
+
+def _repeat_while(walk: "Walk", loop: Repetition, last: Json) -> None:
+    node = walk.graph.nodes[loop.node]
+    assert isinstance(node, Loop)
+    assert node.condition is not None
+    variables = walk.variables(loop.parent, loop.branch, last)
+    variables["index"] = loop.next
+    try:
+        again = walk.facts.evaluate(node.condition, variables)
+    except ExpressionError as problem:
+        walk.emit(LoopEnded, activation=loop.id, output=[loop.results[i] for i in sorted(loop.results)])
+        error = TaskError("invalid_input", str(problem), "expression")
+        walk.fail(loop.node, loop.parent, loop.branch, error)
+        return
+    if again is not True:
+        end_loop(walk, loop)
+    elif loop.next >= loop.bound:
+        why = f"node {loop.node!r}: the loop goes on after {loop.bound} iterations"
+        walk.end(TaskError("permanent", why, "loop_bound"))
+    else:
+        index = loop.next
+        walk.emit(IterationStarted, activation=loop.id, index=index)
+        walk.enter(_inner(walk, loop, "body").node, loop.id, index, last)
+
+
+def _scope_catches(walk: "Walk", scope: Region, error: TaskError) -> bool:
+    handler = walk.graph.follow(scope.node, "catch")
+    if scope.stage == BODY and handler is not None:
+        walk.give_up(scope.id, scope.stage)
+        walk.emit(ErrorCaught, activation=scope.id, error=error.to_json())
+        caught: dict[str, Json] = {"error": error.to_json(), "input": scope.payload}
+        walk.enter(handler.node, scope.id, CATCH, caught)
+        return True
+    last = walk.graph.follow(scope.node, "finally")
+    if scope.stage != FINALLY and last is not None:
+        walk.give_up(scope.id, scope.stage)
+        walk.emit(FinallyEntered, activation=scope.id, error=error.to_json())
+        walk.enter(last.node, scope.id, FINALLY, {"error": error.to_json()})
+        return True
+    return False
+
+
+def _leave_scope(walk: "Walk", scope: Region, output: Json) -> None:
+    walk.emit(ScopeLeft, activation=scope.id, output=output)
+    walk.leave(scope.node, DEFAULT_PORT, scope.parent, scope.branch, output)
+
+
+def _inner(walk: "Walk", owner: Activation, port: str) -> Target:
+    target = walk.graph.follow(owner.node, port)
+    assert target is not None, "validated when the graph was published"
+    return target

@@ -1,0 +1,85 @@
+"""What a decision about a job gets from outside: what was submitted, and the facts of the moment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.errors import InvalidValue
+from shared.domain.graph import Graph
+from shared.domain.graph_reading import limits_of
+from shared.domain.retry import RetryPolicy
+from shared.domain.template import Evaluate
+from shared.domain.values import LEAST_URGENT, MOST_URGENT, NORMAL_URGENCY, Json, to_us
+
+
+def any_skill_has_room(skill: str) -> bool:
+    """Nothing holds tasks back."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a decision may know beside the state.
+
+    `now` is aware; `graph` is the one whose hash the job pins; `chance` (0..1) feeds jitter; `has_room`
+    tells whether a task of a skill may be released at once, and is asked once for each such task.
+    """
+
+    now: datetime
+    graph: Graph
+    evaluate: Evaluate
+    chance: float = 0.5
+    has_room: Callable[[str], bool] = any_skill_has_room
+
+    @property
+    def now_us(self) -> int:
+        return to_us(self.now)
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What a client says about a job.
+
+    `definition` is the hash of its graph ("" means that of the facts); `deadline` microseconds since the
+    epoch; `dispatch_timeout` seconds that a task waits for a worker, `run_timeout` seconds that it runs;
+    `concurrency` {"key", "limit"}; `rate` {"key", "limit", "per_seconds"}; `parent` {"job", "activation"};
+    `retry` fields of RetryPolicy; `trace` a traceparent.
+    """
+
+    workflow: str | None = None
+    version: int | None = None
+    definition: str = ""
+    skill: str | None = None
+    input: Json = None
+    tenant: str = ""
+    owner: str = ""
+    urgency: int = NORMAL_URGENCY
+    tags: dict[str, str] | None = None
+    alias: str | None = None
+    origin: str = "native"
+    deadline: int | None = None
+    dispatch_timeout: float | None = None
+    run_timeout: float | None = None
+    retry: dict[str, Json] | None = None
+    concurrency: dict[str, Json] | None = None
+    rate: dict[str, Json] | None = None
+    parent: dict[str, Json] | None = None
+    depth: int = 0
+    retry_of: str | None = None
+    webhook_url: str | None = None
+    trace: str | None = None
+    native_priority: Json = None
+    metadata: dict[str, Json] | None = None
+    trigger: str = "api"
+
+    def check(self) -> None:
+        """Raises InvalidValue for a value that means nothing."""
+        if not LEAST_URGENT <= self.urgency <= MOST_URGENT:
+            raise InvalidValue(f"urgency must be from {LEAST_URGENT} to {MOST_URGENT}, not {self.urgency}")
+        for name, seconds in (("dispatch_timeout", self.dispatch_timeout), ("run_timeout", self.run_timeout)):
+            if seconds is not None and not 0 < seconds < 1e12:
+                raise InvalidValue(f"{name} must be a number of seconds above 0, not {seconds}")
+        if self.retry:
+            RetryPolicy.of(self.retry)
+        if self.concurrency or self.rate:
+            limits_of(self.concurrency, self.rate)
