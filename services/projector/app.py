@@ -8,7 +8,7 @@ from services.projector.project import Projector
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
@@ -24,7 +24,7 @@ async def main(settings: Settings, process: Process) -> None:
     try:
         await declare_streams(connection)
         # It only reads: how appends are made durable does not matter.
-        journal = JetStreamJournal(await Publisher.start(connection), Codec(EVENTS, KINDS), sync_always=False)
+        journal = JetStreamJournal(await Publisher.start(connection), Codec(EVENTS, AGGREGATES), sync_always=False)
         store = database(settings.readmodel_url, settings.data)
         announcer = Announcer(publisher(connection))
         projector = Projector(store, journal, announcer)

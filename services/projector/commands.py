@@ -1,10 +1,12 @@
 """What the projector can be asked, on `projector.command`: {"command": "status" | "verify" | "rebuild"}.
 
-The answers are messages on the reply subject; the last one has `"done": true`, and `"ok": true` or `"ok": false`
-with an `"error"`. `status` tells {"position", "last_sequence", "lag", "poisoned", "rebuilding"}. While they work,
-`verify` and `rebuild` tell {"done": false, "phase", "position", "target"} some times a second, and in the end
-{"equal", "position", "digest", "served_digest", "difference", "swapped", "seconds"}: whether the store that was
-served and the one built anew are equal, and if not the first row that differs. `verify` does not swap them.
+The answers are messages on the reply subject. The last one has `"done": true` and `"ok": true`, or
+`"ok": false` with an `"error"`.
+
+`status` tells {"position", "last_sequence", "lag", "poisoned", "rebuilding"}. While they work, `verify` and
+`rebuild` tell {"done": false, "phase", "position", "target"} some times a second, and in the end {"equal",
+"position", "digest", "served_digest", "difference", "swapped", "seconds"}: whether the store that was served
+and the one built anew are equal, and if not the first row that differs. `verify` throws the new one away.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ show the same. The fold reads (topic, fields) pairs as the journal stores them a
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -24,6 +24,10 @@ OPEN: Final = (
     "paused",
 )
 STATUSES: Final = (*OPEN, "succeeded", "failed", "timed_out", "cancelled", "quarantined")
+
+
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a column of a database takes."""
 
 
 class UnknownEvent(Exception):  # noqa: N818 (a class of error says what happened)
@@ -60,7 +64,7 @@ class JobSummary(msgspec.Struct, omit_defaults=True, gc=False):
     error: dict[str, Any] | None = None
     progress: float | None = None
     progress_message: str | None = None
-    created_at: int = 0
+    created_at: Integer = 0
     queued_at: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
@@ -77,7 +81,7 @@ class JobSummary(msgspec.Struct, omit_defaults=True, gc=False):
     version_of_job: int = 0
     deadline: int | None = None
     paused: bool = False
-    dues: dict[str, int] = msgspec.field(default_factory=dict)
+    dues: dict[str, Integer] = msgspec.field(default_factory=dict)
     tasks: dict[int, OpenTask] = msgspec.field(default_factory=dict)
     waits: dict[int, str] = msgspec.field(default_factory=dict)
     running_children: dict[int, str] = msgspec.field(default_factory=dict)

@@ -69,22 +69,23 @@ class Projection:
         if not fresh:
             return self.position
         try:
-            self._store(fresh)
-        except UnfitCommit:
-            for commit in fresh:
-                self._store_or_poison(commit)
+            self._store_or_poison(fresh)
         except PositionMoved:
             self._hot.clear()
             self.position = queries.position(self._session)
             raise
         return self.position
 
-    def _store_or_poison(self, commit: StoredCommit) -> None:
+    def _store_or_poison(self, commits: Sequence[StoredCommit]) -> None:
         try:
-            self._store([commit])
+            self._store(commits)
         except UnfitCommit as error:
-            self._store([], commit, str(error))
-            self.poisoned += 1
+            if len(commits) == 1:
+                self._store([], commits[0], str(error))
+                self.poisoned += 1
+            else:
+                for commit in commits:
+                    self._store_or_poison([commit])
 
     def _store(
         self, commits: Sequence[StoredCommit], poison: StoredCommit | None = None, reason: str = ""
@@ -92,6 +93,8 @@ class Projection:
         last = poison.sequence if poison is not None else commits[-1].sequence
         try:
             with self._session.transaction():
+                if self._session.write(_MOVE, [(last, self.position)]) != 1:
+                    raise PositionMoved(self.position)
                 batch = _Batch(self._session, self._hot)
                 batch.load(commits)
                 for commit in commits:
@@ -99,8 +102,6 @@ class Projection:
                 batch.write()
                 if poison is not None:
                     self._session.write(_POISON, [_poison_row(poison, reason)])
-                if self._session.write(_MOVE, [(last, self.position)]) != 1:
-                    raise PositionMoved(self.position)
         except BaseException:
             # The folds changed these in place, and the store did not take it.
             for commit in commits:
@@ -128,6 +129,7 @@ class _Batch:
     hot: Mapping[UUID, JobSummary]
     jobs: dict[UUID, JobSummary] = field(default_factory=dict)
     stored_status: dict[UUID, str] = field(default_factory=dict)
+    docs: dict[UUID, bytes] = field(default_factory=dict)
     workers: dict[UUID, WorkerSummary] = field(default_factory=dict)
     workflows: dict[UUID, WorkflowSummary] = field(default_factory=dict)
 
@@ -193,6 +195,13 @@ class _Batch:
             job.apply(topic, data, commit.at, commit.sequence)
         # A poisoned commit between leaves a gap in the versions, not in the rows that follow.
         job.version_of_job = commit.last_version
+        # What decodes is of the types that the columns and the readers expect. Each commit is checked by
+        # itself: what is poison must not depend on which commits happen to share a batch.
+        job_input, output = job.input, job.output
+        job.input = job.output = None
+        doc = self.docs[commit.id] = _encode(job)
+        job.input, job.output = job_input, output
+        _check(doc)
 
     def _fold_into(self, commit: StoredCommit, summary: WorkerSummary | WorkflowSummary) -> None:
         if not commit.events:
@@ -207,12 +216,7 @@ class _Batch:
         counted: dict[tuple[str, str], int] = defaultdict(int)
         for id_, job in self.jobs.items():
             before = self.stored_status.get(id_)
-            job_input, output = job.input, job.output
-            job.input = job.output = None
-            doc = _encode(job)
-            job.input, job.output = job_input, output
-            # What decodes is of the types that the columns and the readers expect.
-            _check(doc)
+            doc, job_input, output = self.docs[id_], job.input, job.output
             stored_output = None if output is None else _encode(output)
             if before is None:
                 parent = UUID(job.parent["job"]).bytes if job.parent else None
