@@ -24,6 +24,8 @@ DaybookError
 └── BlueprintError              a blueprint, or one of its states, is wrong
 """
 
+# ruff: noqa: N818 (a class of error says what happened)
+
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
@@ -80,7 +82,8 @@ class ConnectionRefused(WorkerError):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url} refused the worker's token; set Worker(token=…) or DAYBOOK_WORKER_TOKEN to the system's worker token"
+            f"{url} refused the worker's token; "
+            "set Worker(token=…) or DAYBOOK_WORKER_TOKEN to the system's worker token"
         )
         self.url = url
 

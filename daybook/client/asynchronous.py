@@ -64,7 +64,10 @@ class AsyncClient:
         idempotency_key: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Submitted:
-        """Submit a job of a workflow, or of one skill. The same `idempotency_key` is the same job, for ever."""
+        """Submit a job of a workflow, or of one skill.
+
+        The same `idempotency_key` is the same job, for ever.
+        """
         return await self._do(calls.submit(workflow, skill, input, idempotency_key, options))
 
     async def submit_many(
@@ -119,7 +122,10 @@ class AsyncClient:
         parent: JobId | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[Job]:
-        """All jobs that fit every filter, newest first; pages are fetched as you go. Without input and output."""
+        """All jobs that fit every filter, newest first, without input and output.
+
+        Pages are fetched as you go.
+        """
         filters = calls.filters(status, workflow, skill, tags, parent)
         cursor: str | None = None
         while True:

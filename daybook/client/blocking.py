@@ -65,7 +65,10 @@ class Client:
         idempotency_key: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Submitted:
-        """Submit a job of a workflow, or of one skill. The same `idempotency_key` is the same job, for ever."""
+        """Submit a job of a workflow, or of one skill.
+
+        The same `idempotency_key` is the same job, for ever.
+        """
         return self._do(calls.submit(workflow, skill, input, idempotency_key, options))
 
     def submit_many(
@@ -120,7 +123,10 @@ class Client:
         parent: JobId | None = None,
         page_size: int = 100,
     ) -> Iterator[Job]:
-        """All jobs that fit every filter, newest first; pages are fetched as you go. Without input and output."""
+        """All jobs that fit every filter, newest first, without input and output.
+
+        Pages are fetched as you go.
+        """
         filters = calls.filters(status, workflow, skill, tags, parent)
         cursor: str | None = None
         while True:

@@ -10,8 +10,8 @@ from daybook.client.models import Event, event_of
 class EventReader:
     """Lines in, events out. `last_id` is what to send as Last-Event-ID to go on after the last whole group.
 
-    The server puts the id on the last event of a commit, so events of a commit that was cut in the middle come
-    again; `version` tells them apart.
+    The server puts the id on the last event of a commit, so events of a commit that was cut in the middle
+    come again; `version` tells them apart.
     """
 
     def __init__(self) -> None:

@@ -23,9 +23,10 @@ class TaskLog(logging.LoggerAdapter[logging.Logger]):
 class TaskContext:
     """The second argument of a skill that asks for one.
 
-    `cancelled` is set when the task must stop: the job was cancelled, the time limit passed, or the worker is
-    shutting down. A skill in a thread should look at it now and then; a coroutine is cancelled by asyncio, and
-    a process is killed. `traceparent` is the W3C trace context of the release (None without tracing).
+    `cancelled` is set when the task must stop: the job was cancelled, the time limit passed, or the worker
+    is shutting down. A skill in a thread should look at it now and then; a coroutine is cancelled by
+    asyncio, and a process is killed. `traceparent` is the W3C trace context of the release (None without
+    tracing).
     """
 
     job_id: UUID
@@ -54,7 +55,7 @@ class TaskContext:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a skill returns to leave its node by a port of its own: `return Result(output, port="rejected")`."""
+    """What a skill returns to leave its node by a port of its own: `Result(output, port="rejected")`."""
 
     output: Any
     port: str = "success"

@@ -1,7 +1,8 @@
 """Pulling tasks: each skill's queue is asked for as many as there are free slots, and no more.
 
-A pull request waits at the server until its batch is full or it expires. It can get lost (a restarted server, a
-new leader), so each has a deadline here too, and silence on a queue makes all of its requests be asked again.
+A pull request waits at the server until its batch is full or it expires. It can get lost (a restarted
+server, a new leader), so each has a deadline here too, and silence on a queue makes all of its requests be
+asked again.
 """
 
 import asyncio
@@ -140,8 +141,8 @@ class Intake:
             return
         now = time.monotonic()
         queues = [queue for queue in self._queues.values() if queue.not_before <= now]
-        # Each queue may have its share of the free slots waiting for it, and always one: otherwise requests that
-        # wait at an idle queue would keep a busy one from working. What then comes too much is held.
+        # Each queue may have its share of the free slots waiting for it, and always one: otherwise requests
+        # that wait at an idle queue would keep a busy one from working. What then comes too much is held.
         share = max(1, free // max(1, len(queues)))
         unasked = free - sum(queue.asked for queue in queues)
         for queue in queues:

@@ -1,7 +1,7 @@
-"""The worker's connection to the broker: it comes back for ever, and its requests are repeated until answered.
+"""The worker's connection to the broker: comes back for ever, and repeats requests until they are answered.
 
-Everything that is sent in one turn of the event loop is one write, and all answers come to one inbox: a report
-costs no task and no timer of its own.
+Everything that is sent in one turn of the event loop is one write, and all answers come to one inbox: a
+report costs no task and no timer of its own.
 """
 
 import asyncio
@@ -117,7 +117,10 @@ class Link:
             self._loop.call_soon(self._flush)
 
     def call(self, subject: str, payload: bytes) -> "asyncio.Future[Answer]":
-        """Send a request; it is repeated until its answer (a JSON object) comes. Cancel the future to give up."""
+        """Send a request; it is repeated until its answer (a JSON object) comes.
+
+        Cancel the future to give up.
+        """
         self._next_call = number = self._next_call + 1
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[number] = Call(subject, payload, self._loop.time() + NO_ANSWER_SECONDS, future)

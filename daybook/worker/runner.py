@@ -32,7 +32,7 @@ UNANSWERED_FACTOR = 4
 """Results that wait for their verdict, in multiples of the concurrency, before no more tasks are taken."""
 
 Stop = Literal["cancelled", "refused", "timeout", "drain"]
-"""Why a task is stopped: the dispatcher cancelled it, it is not ours any more, its time is up, we are leaving."""
+"""Why a task is stopped: the dispatcher cancelled it, it is not ours any more, its time is up, we leave."""
 
 
 class Run:
@@ -194,7 +194,7 @@ class Runner:
         if report is None:
             if not run.claimed:
                 return wire.NAK
-            # Another worker would find the lease taken until it is over: the attempt has to be given up in words.
+            # Another worker would find the lease taken until it is over: give the attempt up in words.
             report = self._failed(run, failure("transient", "worker_stopped", "the worker was stopped"))
         if not run.lingers:
             self._free(run)

@@ -10,7 +10,7 @@ Executor = Literal["async", "thread", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """`function(input)` or `function(input, task)`; `timeout` in seconds ends a run with a failure of kind timeout.
+    """`function(input)` or `function(input, task)`; a run longer than `timeout` seconds fails.
 
     Executor `async` runs on the event loop: for coroutines, and for plain functions that never block.
     `thread` and `process` are for functions that do; only a process can be stopped by force.

@@ -15,7 +15,7 @@ from typing import Any
 
 
 class ThreadRun:
-    """One call. `future` has its result (cancel it to lose interest); `ended` says that the thread is free again."""
+    """One call. `future` has its result (cancel it to lose interest); `ended`: the thread is free."""
 
     __slots__ = ("call", "context", "ended", "error", "future", "on_end", "result")
 

@@ -15,7 +15,7 @@ IN_PROGRESS = b"+WPI"
 NAK = b"-NAK"
 
 
-class MalformedTask(ValueError):
+class MalformedTask(ValueError):  # noqa: N818 (a class of error says what happened)
     """A message of a skill's queue is not a released task: written by another version, or not by Daybook."""
 
 
@@ -80,8 +80,8 @@ class Task:
     def must_claim(self, now_us: int, fresh_us: int) -> bool:
         """Whether it may be started only after a granted claim.
 
-        A clock that differs from the broker's by more than `fresh_us` makes every task look old, which is slower
-        and safe; so a task "from the future" counts as old too.
+        A clock that differs from the broker's by more than `fresh_us` makes every task look old, which is
+        slower and safe; so a task "from the future" counts as old too.
         """
         return self.claim or self.deliveries > 1 or abs(now_us - self.stored_at) > fresh_us
 

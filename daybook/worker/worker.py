@@ -31,9 +31,10 @@ class Worker:
 
         worker.run()
 
-    `nats_url`, `token` and `name` default to DAYBOOK_NATS_URL, DAYBOOK_WORKER_TOKEN and DAYBOOK_WORKER_NAME, and
-    then to a local server, no token, and the host's name with the process id. A name is one worker's at a time.
-    `concurrency` is how many tasks run at once, `drain_seconds` how long they may go on after a signal to stop.
+    `nats_url`, `token` and `name` default to DAYBOOK_NATS_URL, DAYBOOK_WORKER_TOKEN and DAYBOOK_WORKER_NAME,
+    and then to a local server, no token, and the host's name with the process id. A name is one worker's at
+    a time. `concurrency` is how many tasks run at once, `drain_seconds` how long they may go on after a
+    signal to stop.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Worker:
         """Register a function as a skill; the function itself is unchanged.
 
         A coroutine runs on the event loop, a plain function in a thread, unless `executor` says otherwise.
-        A run longer than `timeout` seconds fails with kind timeout. Raises ValueError for a second skill of a name.
+        A run longer than `timeout` seconds fails with kind timeout. Raises ValueError for a second skill of
+        a name.
         """
 
         def register(function: F) -> F:
@@ -94,7 +96,8 @@ class Worker:
     async def serve(self, started: "asyncio.Event | None" = None) -> None:
         """Work on the running event loop until `stop()`. `started` is set when tasks are being asked for.
 
-        Raises ConnectionRefused for a wrong token and HelloRefused when the dispatcher does not want this worker.
+        Raises ConnectionRefused for a wrong token and HelloRefused when the dispatcher does not want this
+        worker.
         """
         if not self.skills:
             raise ValueError("the worker has no skills")

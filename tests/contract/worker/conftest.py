@@ -2,18 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from contextlib import asynccontextmanager
 
 import pytest
 
 from daybook import Worker
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
 from tests.support.nats import NatsServer
-
-
-class Serve(Protocol):
-    def __call__(self, worker: Worker) -> AbstractAsyncContextManager[Worker]: ...
 
 
 @pytest.fixture
@@ -41,5 +36,6 @@ async def serving(worker: Worker) -> AsyncIterator[Worker]:
         await asyncio.gather(task, waiting, return_exceptions=True)
 
 
-def worker_of(server: NatsServer, concurrency: int = 10, **options: float) -> Worker:
-    return Worker(server.url, server.worker_token, "w1", concurrency, **options)
+def worker_of(server: NatsServer, concurrency: int = 10, *, drain_seconds: float = 30.0) -> Worker:
+    """A worker called w1, with no skills yet."""
+    return Worker(server.url, server.worker_token, "w1", concurrency, drain_seconds=drain_seconds)

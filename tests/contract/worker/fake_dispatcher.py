@@ -10,12 +10,12 @@ from uuid import UUID
 
 import orjson
 
+from daybook.worker.session import WORKER_NAMESPACE
 from shared.application.clock import now_us
 from shared.application.ids import derived_id, new_id
 from shared.broker import subjects
 from shared.broker.connection import Connection
 from shared.broker.streams import declare_consumer
-from daybook.worker.session import WORKER_NAMESPACE
 from tests.support.nats import NatsServer
 
 Report = dict[str, Any]
@@ -121,7 +121,9 @@ class FakeDispatcher:
     async def all_acked(self, skill: str, seconds: float = 10.0) -> None:
         """Wait until no task of the skill is open at the broker."""
         async with asyncio.timeout(seconds):
-            while await self.pending(skill):
+            while True:
+                if not await self.pending(skill):
+                    return
                 await asyncio.sleep(0.02)
 
     def of_kind(self, kind: str) -> list[Report]:
