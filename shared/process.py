@@ -92,7 +92,7 @@ async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]]
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    _follow_parent(loop, stop)
+    follow_parent(loop, stop)
     serving = asyncio.ensure_future(main(settings, process))
     stopping = asyncio.create_task(process.stopping.wait())
     try:
@@ -118,21 +118,25 @@ async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]]
     return 0
 
 
-def _follow_parent(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Stop when the process that holds the other end of the parent pipe is gone, however it went.
+def follow_parent(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], seconds: float = ORPHAN_SECONDS
+) -> None:
+    """Call `stop` in the loop when the parent is gone, however it went; exit at most `seconds` later.
 
-    A thread waits for it, so that a loop that is busy, or stuck, cannot outlive the parent.
+    Does nothing when no parent gave us a pipe. A thread waits for the end of the pipe, so that a loop that is
+    busy, or stuck, cannot outlive the parent.
     """
     descriptor = os.environ.pop(PARENT_PIPE, None)
     if descriptor is None:
         return
+    os.set_inheritable(int(descriptor), False)
 
     def wait() -> None:
         while os.read(int(descriptor), 64):
             pass
         with contextlib.suppress(RuntimeError):  # the loop is closed already
             loop.call_soon_threadsafe(stop)
-        time.sleep(ORPHAN_SECONDS)
+        time.sleep(seconds)
         os._exit(1)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     nats_url: str = Field("", repr=False)
     """Empty: `daybook up` starts a nats-server of its own. A process of its own needs an address."""
     nats_user: str = "daybook"
+    nats_sync: Literal["always", "default"] = "always"
+    """How the nats-server of `daybook up` writes: `always` before it answers, `default` in two minutes."""
     readmodel_url: str = Field("", repr=False)
     """Empty: SQLite under `data`. Else the URL of a PostgreSQL."""
     blueprints: Path | None = Field(None, validation_alias=_named("blueprints", "BLUEPRINTS_DIR"))
@@ -242,6 +244,8 @@ def _unfit_for_production(settings: Settings) -> Iterator[str]:
             yield f"{variable} is shorter than {SHORTEST_SECRET} characters"
     if settings.client_token and settings.client_token == settings.worker_token:
         yield "DAYBOOK_CLIENT_TOKEN and DAYBOOK_WORKER_TOKEN are the same: workers would be clients"
+    if settings.nats_sync != "always":
+        yield "DAYBOOK_NATS_SYNC must be always: acknowledged jobs would be lost in a power cut"
     if settings.jwt_dev_mode:
         yield "DAYBOOK_JWT_DEV_MODE lets everybody in: it is for the dev profile"
 
