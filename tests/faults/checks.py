@@ -51,9 +51,9 @@ class Evidence:
     """All that a run left behind, for the rules to look at.
 
     `rebuilt` and `served` are the digests of the read model, from scratch and as it was served, or None if
-    the run had none; `waiting` counts the messages that each queue still holds after the quiet period;
-    `orphans` are the processes that were left when the system had stopped; `expected_roles` must all have
-    been killed.
+    the run had none; `poisoned` counts the commits that no row could be made of; `waiting` counts the messages
+    that each queue still holds after the quiet period; `orphans` are the processes that were left when the
+    system had stopped; `expected_roles` must all have been killed.
     """
 
     history: History
@@ -63,6 +63,7 @@ class Evidence:
     expected_roles: Sequence[str] = ()
     served: str | None = None
     rebuilt: str | None = None
+    poisoned: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)
 
@@ -283,10 +284,14 @@ def queues_are_empty(evidence: Evidence) -> list[Violation]:
 
 def read_model_equals_a_rebuild(evidence: Evidence) -> list[Violation]:
     """I5: the rows that were served are those that a replay from the first commit gives."""
-    if evidence.served == evidence.rebuilt:
-        return []
-    why = f"served {evidence.served}, rebuilt {evidence.rebuilt}"
-    return [Violation("read_model_equals_a_rebuild", "the read model", why)]
+    rule = "read_model_equals_a_rebuild"
+    found = []
+    if evidence.served != evidence.rebuilt:
+        why = f"served {evidence.served}, rebuilt {evidence.rebuilt}"
+        found.append(Violation(rule, "the read model", why))
+    if evidence.poisoned:
+        found.append(Violation(rule, "the read model", f"{evidence.poisoned} commits cannot become rows"))
+    return found
 
 
 def nothing_is_left_running(evidence: Evidence) -> list[Violation]:

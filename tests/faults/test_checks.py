@@ -38,7 +38,7 @@ def evidence(stream: Stream) -> Evidence:
     start = 1_763_697_600_000_000
     runs = [run(ONE, 1, start + 1), run(TWO, 1, start + 2), run(TWO, 2, start + 3)]
     kill = Kill("worker", 7, start)
-    return Evidence(stream.history, ledger, runs, [kill], ("worker",), "same", "same", {"add": 0}, [])
+    return Evidence(stream.history, ledger, runs, [kill], ("worker",), "same", "same", 0, {"add": 0}, [])
 
 
 def run(job: UUID, attempt: int, started_us: int) -> Execution:
@@ -219,6 +219,12 @@ def test_a_message_that_waits_for_ever_is_found(stream: Stream) -> None:
 def test_a_read_model_that_differs_is_found(stream: Stream) -> None:
     case = evidence(stream)
     case.served = "other"
+    assert found(case) == {"read_model_equals_a_rebuild"}
+
+
+def test_a_commit_that_cannot_become_rows_is_found(stream: Stream) -> None:
+    case = evidence(stream)
+    case.poisoned = 1
     assert found(case) == {"read_model_equals_a_rebuild"}
 
 

@@ -74,7 +74,7 @@ class System:
         environment = {**os.environ, **self._environment, MARK: str(self.data)}
         self._read = self.out.stat().st_size if self.out.exists() else 0
         with self.out.open("ab") as out:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 (a start takes a moment only)
+            self._process = subprocess.Popen(  # noqa: ASYNC220 (it takes a moment)
                 command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         process = self._process
@@ -83,7 +83,7 @@ class System:
             raise SystemFailedError(f"daybook up ended with {process.returncode}:\n{self.last_words()}")
 
     async def stop(self, timeout: float = 15.0) -> float:
-        """End it by SIGTERM; the seconds that took. Raises SystemFailedError unless it exits with 0 in time."""
+        """End it by SIGTERM; the seconds that took. SystemFailedError unless it exits with 0 in time."""
         assert self._process is not None
         begun = time.monotonic()
         self._process.terminate()
