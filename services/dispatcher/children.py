@@ -1,0 +1,78 @@
+"""Child jobs: accepted under an id that follows from the parent, so that starting one twice starts one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shared.application.definitions import Definitions
+from shared.application.ports import Journal
+from shared.application.submit import Submit
+from shared.domain.errors import InvalidValue
+from shared.domain.job import Job, JobSpec, StartChild
+from shared.telemetry.ids import traceparent_of
+
+MAX_DEPTH: Final = 32
+"""Jobs inside jobs; more than this is a workflow that starts itself."""
+
+
+class Children:
+    """Accepts the children that jobs ask for."""
+
+    def __init__(self, journal: Journal, definitions: Definitions, submit: Submit) -> None:
+        self._journal, self._definitions, self._submit = journal, definitions, submit
+
+    async def start(self, parent: Job, effect: StartChild) -> Job:
+        """The child as it is now, accepted if it was not there.
+
+        Raises UnknownWorkflow or DomainError when it cannot be; the parent is told so as its outcome.
+        """
+        child = effect.child
+        recorded = await self._journal.load(Job, child)
+        if recorded is None:
+            inherited = parent.spec
+            if inherited.depth >= MAX_DEPTH:
+                raise InvalidValue(f"more than {MAX_DEPTH} jobs inside each other")
+            definition = await self._definitions.find(inherited.tenant, effect.workflow, effect.version, None)
+            spec = JobSpec(
+                workflow=effect.workflow,
+                version=definition.version,
+                definition=definition.hash,
+                input=effect.input,
+                tenant=inherited.tenant,
+                owner=inherited.owner,
+                urgency=inherited.urgency,
+                origin=inherited.origin,
+                deadline=inherited.deadline,
+                parent={"job": str(parent.id), "activation": effect.activation},
+                depth=inherited.depth + 1,
+                trace=traceparent_of(parent.id, inherited.trace, 1),
+                trigger="parent",
+            )
+            await self._submit(child, spec, definition.graph, f"job:{parent.id}")
+            recorded = await self._journal.load(Job, child)
+            assert recorded is not None, "a job that was just accepted is there"
+        return recorded.aggregate
+
+
+class FlowLanes:
+    """Children are released like everything else here: as far as flow control has room."""
+
+    def __init__(self, room: Callable[[], Callable[[str], bool]]) -> None:
+        self._room = room
+
+    def reserve(self) -> "FlowLane":
+        """The room as one decision sees it."""
+        return FlowLane(self._room())
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLane:
+    """What is released is counted when the journal tells of it, so there is nothing to settle."""
+
+    has_room: Callable[[str], bool]
+
+    def stored(self, sequence: int) -> None:
+        """Nothing to do."""
+
+    def dropped(self) -> None:
+        """Nothing to do."""

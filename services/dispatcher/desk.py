@@ -1,0 +1,331 @@
+"""The desk: every job that is being worked on, hot in memory, and one decision at a time for each.
+
+A command is decided against the aggregate at once and stored after that; its answer is given when the
+journal has it. While a job's decision is on its way to the journal, further commands for the job wait in
+line. A lost race or a lost answer from the journal throws the hot aggregate away, reads the job again and
+decides again: decisions are idempotent by the state, so a command that was stored after all changes nothing.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from eventsourcing.domain import AggregateEvent
+
+from shared.application.clock import utc_now
+from shared.application.ports import (
+    Decision,
+    Journal,
+    JournalError,
+    StoredCommit,
+    UnknownOutcome,
+    VersionConflict,
+)
+from shared.domain.errors import DomainError
+from shared.domain.graph import Graph
+from shared.domain.job import Facts, Job
+from shared.domain.values import Json
+
+log = logging.getLogger("daybook.dispatcher.desk")
+
+MAX_TRIES = 12
+"""Decisions of one command before it is given up: every lost race means that somebody else won one."""
+
+Evaluate = Callable[[str, Mapping[str, Json]], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The command was decided and stored. `changed` is False when it had happened before."""
+
+    answer: object
+    job: Job
+    sequence: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The domain says no; nothing changed."""
+
+    problem: DomainError
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The journal could not be reached; nothing is known to have changed. Ask again."""
+
+    problem: Exception
+
+
+Outcome = Done | Missing | Refused | Unavailable
+
+
+@dataclass(slots=True)
+class Command:
+    """What somebody wants of a job. `act` decides on the aggregate, `done` hears the outcome, once."""
+
+    act: Callable[[Job, Facts], object]
+    done: Callable[[Outcome], None]
+    by: str = "system:dispatcher"
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class Slot:
+    """One job on the desk. `observed` is the version up to which the watchers of events have seen it."""
+
+    id: UUID
+    job: Job | None = None
+    graph: Graph | None = None
+    tip: bytes | None = None
+    sequence: int = 0
+    observed: int = 0
+    busy: bool = False
+    waiting: deque[Command] = field(default_factory=deque)
+
+
+class Watcher(Protocol):
+    """Who must know what happened to jobs: flow control, wake-ups, children, handlers."""
+
+    def observe(self, id: UUID, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:  # noqa: A002
+        """Stored events, each seen once and in order, whoever decided them."""
+        ...
+
+    def follow_up(self, slot: Slot, topics: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
+        """The job has changed (by `topics`, if it was decided here): do what its state asks for."""
+        ...
+
+    def room(self) -> Callable[[str], bool]:
+        """For one decision: may another task of this skill be released?"""
+        ...
+
+
+class Graphs(Protocol):
+    """Where a job's workflow comes from."""
+
+    def known(self, job: Job) -> Graph | None:
+        """The graph that `job` is pinned to, if it is in memory."""
+        ...
+
+    async def fetch(self, job: Job) -> Graph:
+        """The graph that `job` is pinned to. Raises DomainError when it is nowhere."""
+        ...
+
+
+Submit = Callable[[Decision], "tuple[asyncio.Future[int], bytes]"]
+"""Store a decision: the stream sequence to come, and the SHA-256 of its last commit."""
+
+Fold = Callable[[StoredCommit], Job]
+"""The job that its first commit makes."""
+
+
+class Desk:
+    """One writer a job: commands in, commits out."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        submit: Submit,
+        graphs: Graphs,
+        watcher: Watcher,
+        evaluate: Evaluate,
+        fold: Fold,
+        *,
+        capacity: int = 20_000,
+    ) -> None:
+        self._journal = journal
+        self._submit = submit
+        self._graphs = graphs
+        self._watcher = watcher
+        self._evaluate = evaluate
+        self._fold = fold
+        self._capacity = capacity
+        self._slots: dict[UUID, Slot] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._moved = asyncio.Event()
+        self.position = 0
+        """The stream sequence of the newest commit that the journal has told of."""
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def post(self, id: UUID, command: Command) -> None:  # noqa: A002
+        """Decide `command` on the job, at once if it is here and idle, else in its turn."""
+        slot = self._slots.get(id)
+        if slot is None:
+            slot = self._slots[id] = Slot(id)
+        slot.waiting.append(command)
+        self._serve(slot)
+
+    def take_in(self, commits: Sequence[StoredCommit]) -> None:
+        """What the journal tells: jobs that others accepted, and our own decisions coming back."""
+        for commit in commits:
+            self.position = commit.sequence
+            if commit.kind != "job":
+                continue
+            slot = self._slots.get(commit.id)
+            if slot is None:
+                if commit.n == 1:
+                    self._open(commit)
+                else:
+                    self._watcher.observe(commit.id, commit.events)
+                continue
+            if commit.last_version > slot.observed:
+                slot.observed = commit.last_version
+                self._watcher.observe(commit.id, commit.events)
+            job = slot.job
+            if job is None:
+                continue
+            if not slot.busy and commit.n > job.version:
+                slot.job = None  # somebody else decided; what we hold is old
+                self._load_later(slot)
+            elif job.is_ended and commit.last_version == job.version and not slot.busy and not slot.waiting:
+                del self._slots[commit.id]
+        self._moved.set()
+        if len(self._slots) > self._capacity:
+            self._make_room()
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until the journal has told of everything up to `sequence`."""
+        while self.position < sequence:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def stop(self) -> None:
+        """Wait for the loads under way; nothing new is decided after that."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _open(self, commit: StoredCommit) -> None:
+        """A job that somebody else accepted: fold it and do what its state asks for."""
+        job = self._fold(commit)
+        self._watcher.observe(commit.id, commit.events)
+        slot = Slot(commit.id, job=job, observed=commit.last_version, sequence=commit.sequence)
+        slot.tip = commit.digest
+        self._slots[commit.id] = slot
+        slot.graph = self._graphs.known(job)
+        if slot.graph is None:
+            self._load_later(slot)
+        else:
+            self._watcher.follow_up(slot)
+
+    def _serve(self, slot: Slot) -> None:
+        while slot.waiting and not slot.busy:
+            if slot.job is None or slot.graph is None:
+                self._load_later(slot)
+                return
+            self._decide(slot, slot.job, slot.graph, slot.waiting.popleft())
+
+    def _decide(self, slot: Slot, job: Job, graph: Graph, command: Command) -> None:
+        facts = Facts(
+            now=utc_now(),
+            graph=graph,
+            evaluate=self._evaluate,
+            chance=random.random(),  # noqa: S311 (jitter)
+            has_room=self._watcher.room(),
+        )
+        command.tries += 1
+        try:
+            answer = command.act(job, facts)
+        except DomainError as problem:
+            if job.pending_events:
+                slot.job = None  # half decided: what we hold is not what is stored
+            command.done(Refused(problem))
+            return
+        events = cast(Sequence[AggregateEvent], job.collect_events())
+        if not events:
+            command.done(Done(answer, job, slot.sequence, changed=False))
+            return
+        slot.busy = True
+        stored, tip = self._submit(Decision("job", slot.id, events, command.by, slot.tip))
+        stored.add_done_callback(partial(self._stored, slot, command, answer, events, tip))
+
+    def _stored(
+        self,
+        slot: Slot,
+        command: Command,
+        answer: object,
+        events: Sequence[AggregateEvent],
+        tip: bytes,
+        stored: "asyncio.Future[int]",
+    ) -> None:
+        slot.busy = False
+        problem = stored.exception() if not stored.cancelled() else asyncio.CancelledError()
+        if problem is None:
+            slot.tip, slot.sequence = tip, stored.result()
+            job = slot.job
+            assert job is not None
+            topics = [(type(event).__name__, vars(event)) for event in events]
+            if events[0].originator_version == slot.observed + 1:
+                slot.observed = events[-1].originator_version
+                self._watcher.observe(slot.id, topics)
+            command.done(Done(answer, job, slot.sequence, changed=True))
+            self._watcher.follow_up(slot, topics)
+        else:
+            slot.job = None
+            if isinstance(problem, VersionConflict | UnknownOutcome) and command.tries < MAX_TRIES:
+                slot.waiting.appendleft(command)
+            elif isinstance(problem, JournalError | asyncio.CancelledError):
+                command.done(Unavailable(Exception(str(problem))))
+            else:
+                log.error("a decision about job %s could not be stored", slot.id, exc_info=problem)
+                command.done(Unavailable(Exception(str(problem))))
+        self._serve(slot)
+
+    def _load_later(self, slot: Slot) -> None:
+        slot.busy = True
+        task = asyncio.get_running_loop().create_task(self._load(slot))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, slot: Slot) -> None:
+        """Read the job and its workflow; what waits goes on, or hears that it cannot."""
+        problem: Outcome | None = None
+        try:
+            if slot.job is None:
+                recorded = await self._journal.load(Job, slot.id)
+                if recorded is None:
+                    problem = Missing()
+                else:
+                    slot.job, slot.tip, slot.sequence = recorded.aggregate, recorded.tip, recorded.sequence
+            if slot.job is not None:
+                slot.graph = await self._graphs.fetch(slot.job)
+        except JournalError as unavailable:
+            slot.job = None
+            problem = Unavailable(unavailable)
+        except DomainError as refused:
+            problem = Refused(refused)
+        finally:
+            slot.busy = False
+        if problem is None:
+            self._watcher.follow_up(slot)
+            self._serve(slot)
+            return
+        if isinstance(problem, Refused):
+            log.error("job %s cannot go on: %s", slot.id, problem.problem)
+        waiting, slot.waiting = slot.waiting, deque()
+        if slot.job is None or not waiting:
+            self._slots.pop(slot.id, None)
+        for command in waiting:
+            command.done(problem)
+
+    def _make_room(self) -> None:
+        """Forget idle jobs, oldest first, whose last decision the journal has told us back."""
+        for id_, slot in list(self._slots.items()):
+            if len(self._slots) <= self._capacity * 9 // 10:
+                return
+            if not slot.busy and not slot.waiting and slot.sequence <= self.position:
+                del self._slots[id_]

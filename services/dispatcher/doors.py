@@ -1,0 +1,157 @@
+"""The doors: what comes in over the broker, batch by batch, and goes to the desk or the crew.
+
+No handler awaits a message: a batch is decided in one go, and each answer leaves when the journal has the
+decision.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import partial
+
+import msgspec
+
+from services.dispatcher import commands, reports
+from services.dispatcher.crew import Crew, Hello
+from services.dispatcher.desk import Command, Desk, Outcome, Unavailable
+from services.dispatcher.queues import Queues
+from shared.application.ids import derived_id
+from shared.broker import subjects
+from shared.broker.errors import BrokerError
+from shared.broker.messages import Message
+from shared.broker.publisher import Publisher
+from shared.domain.errors import DomainError
+from shared.domain.job import Facts, Job
+from shared.domain.worker import WORKER_NAMESPACE
+
+log = logging.getLogger("daybook.dispatcher.doors")
+
+decode_hello = msgspec.json.Decoder(Hello).decode
+
+
+class Doors:
+    """Turns messages into commands for the desk and into signs of life for the crew."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        crew: Crew,
+        queues: Queues,
+        publisher: Publisher,
+        lease: timedelta,
+        beat_seconds: float,
+    ) -> None:
+        self._desk = desk
+        self._crew = crew
+        self._queues = queues
+        self._publisher = publisher
+        self._lease = lease
+        self._beat_seconds = beat_seconds
+        self._greeting: set[asyncio.Task[None]] = set()
+
+    def on_reports(self, batch: list[Message]) -> None:
+        """Claims, progress and results of workers."""
+        for message in batch:
+            answer = partial(self._publisher.publish, message.reply)
+            try:
+                job = subjects.id_in(message.subject)
+                report = reports.decode_report(message.data)
+            except (ValueError, msgspec.DecodeError) as problem:
+                answer(msgspec.json.encode({"error": f"not a report: {problem}"}))
+                continue
+            self._desk.post(job, reports.command(report, self._lease, answer))
+
+    def on_commands(self, batch: list[Message]) -> None:
+        """Orders of the API and the scheduler."""
+        for message in batch:
+            answer = partial(self._publisher.publish, message.reply)
+            try:
+                job = subjects.id_in(message.subject)
+                order = commands.decode_order(message.data)
+            except (ValueError, msgspec.DecodeError) as problem:
+                answer(commands.error("invalid", f"not a command: {problem}"))
+                continue
+            self._desk.post(job, commands.command(order, answer))
+
+    def on_fired(self, batch: list[Message]) -> None:
+        """Wake-ups that the broker kept; each is acked when the job has decided, else it comes again."""
+        for message in batch:
+            try:
+                job, name = subjects.parse_fired(message.subject)
+            except ValueError:
+                log.error("a wake-up on %s is not one of ours", message.subject)
+                self._publisher.publish(message.reply, b"+TERM")
+                continue
+            self._desk.post(job, self._wake(name, message.reply))
+
+    def on_hellos(self, batch: list[Message]) -> None:
+        """Workers that come."""
+        for message in batch:
+            self._soon(self._welcome(message))
+
+    def on_beats(self, batch: list[Message]) -> None:
+        """Workers that are alive."""
+        for message in batch:
+            self._soon(self._heard(message))
+
+    def _wake(self, name: str, reply: str) -> Command:
+        def act(job: Job, facts: Facts) -> None:
+            job.wake(name, facts)
+
+        def done(outcome: Outcome) -> None:
+            if not isinstance(outcome, Unavailable):
+                self._publisher.publish(reply, b"+ACK")
+
+        return Command(act, done, by="system:timer")
+
+    def _soon(self, greeting: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(greeting)
+        self._greeting.add(task)
+        task.add_done_callback(self._greeting.discard)
+
+    async def _welcome(self, message: Message) -> None:
+        answer = partial(self._publisher.publish, message.reply)
+        try:
+            hello = _hello(message)
+            await self._crew.welcome(hello, time.monotonic())
+        except (ValueError, msgspec.DecodeError, DomainError) as problem:
+            answer(msgspec.json.encode({"ok": False, "error": str(problem)}))
+            return
+        except (BrokerError, TimeoutError) as problem:
+            log.warning("a worker's hello is not answered: %s", problem)
+            return  # no answer: the worker says hello again
+        answer(
+            msgspec.json.encode(
+                {
+                    "ok": True,
+                    "worker_id": str(derived_id(WORKER_NAMESPACE, hello.name)),
+                    "beat_seconds": self._beat_seconds,
+                    "queues": [self._queues.describe(skill) for skill in hello.skills],
+                }
+            )
+        )
+
+    async def _heard(self, message: Message) -> None:
+        try:
+            await self._crew.heard(_hello(message), time.monotonic())
+        except (ValueError, msgspec.DecodeError, DomainError) as problem:
+            log.warning("a beat on %s makes no sense: %s", message.subject, problem)
+        except (BrokerError, TimeoutError) as problem:
+            log.warning("a beat on %s is not recorded: %s", message.subject, problem)
+
+
+def _hello(message: Message) -> Hello:
+    """The worker's words, held to the subject they came on. Raises ValueError when they do not fit it."""
+    hello = decode_hello(message.data)
+    if subjects.id_in(message.subject) != derived_id(WORKER_NAMESPACE, hello.name):
+        raise ValueError(f"the subject is not that of a worker called {hello.name!r}")
+    if not 1 <= hello.concurrency <= 10_000:
+        raise ValueError("concurrency must be between 1 and 10,000")
+    if not 1 <= len(hello.skills) <= 200:
+        raise ValueError("a worker has between 1 and 200 skills")
+    return hello
+
+
+Handler = Callable[[list[Message]], None]

@@ -1,0 +1,286 @@
+"""What follows from a job's state: tasks held, wake-ups armed, children started, handlers run.
+
+Everything is asked of `Job.outstanding()` after each change and after a restart, so nothing is lost with a
+process; doing a thing twice is harmless (docs/decisions/0005).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, assert_never
+from uuid import UUID
+
+from services.dispatcher.desk import Command, Desk, Done, Outcome, Slot, Unavailable
+from services.dispatcher.flow import Flow, Held, Limit, TaskKey
+from shared.application.definitions import UnknownWorkflow
+from shared.domain.errors import DomainError
+from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
+from shared.domain.values import Json
+
+log = logging.getLogger("daybook.dispatcher")
+
+Arm = Callable[[UUID, str, int], Awaitable[None]]
+"""Have `fired.<job>.<name>` come at a time (microseconds since the epoch)."""
+
+StartChildJob = Callable[[Job, StartChild], Awaitable[Job]]
+"""Accept the child if it is not there yet, and give it as it is now. Raises DomainError when it cannot be."""
+
+Run = Callable[[Job, RunHandler], Awaitable[Callable[[Job, Facts], object]]]
+"""Run a state's handler; what to decide with its answer or failure."""
+
+Interrupt = Callable[[Job, int], None]
+"""Tell whoever works on a task of the job to stop."""
+
+_ENDS = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
+_LAST = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
+_PAUSE_SECONDS = 0.5
+
+
+class FollowUp:
+    """The desk's watcher."""
+
+    def __init__(self, flow: Flow, arm: Arm, interrupt: Interrupt) -> None:
+        self._flow = flow
+        self._arm = arm
+        self._interrupt = interrupt
+        self._start_child: StartChildJob
+        self._run_handler: Run
+        self._doing: set[tuple[UUID, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stale: set[str] = set()
+        self._parents: dict[UUID, tuple[UUID, int]] = {}
+        self._desk: Desk
+        self.ready = False
+        """Nothing is released before the past is known: limits would be exceeded."""
+
+    def serve(self, desk: Desk, start_child: StartChildJob, run_handler: Run) -> None:
+        """Whom to give what follows. Called once, before anything is followed up."""
+        self._desk, self._start_child, self._run_handler = desk, start_child, run_handler
+
+    def room(self) -> Callable[[str], bool]:
+        """Room as one decision sees it: each question that is answered yes takes a place."""
+        taken: dict[str, int] = {}
+
+        def has_room(skill: str) -> bool:
+            if not self.ready:
+                return False
+            used = taken.get(skill, 0)
+            if self._flow.open_room(skill, time.monotonic()) <= used:
+                return False
+            taken[skill] = used + 1
+            return True
+
+        return has_room
+
+    def observe(self, id: UUID, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:  # noqa: A002
+        """Keep flow control's books."""
+        for topic, data in events:
+            if topic == "TaskReleased":
+                self._flow.released(_held(id, data), time.monotonic())
+            elif topic in _ENDS:
+                self._ended((id, data["task"]))
+            elif topic == "JobAccepted" and data.get("parent"):
+                parent = data["parent"]
+                self._parents[id] = (UUID(parent["job"]), parent["activation"])
+            elif topic in _LAST and id in self._parents:
+                self._wake_parent(id, *self._parents.pop(id))
+
+    def follow_up(self, slot: Slot, topics: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
+        """Do what the job's state asks for, and tell the workers of tasks that were cancelled just now."""
+        job = slot.job
+        if job is None:
+            return
+        for topic, data in topics:
+            if topic == "TaskCancelled":
+                self._interrupt(job, data["task"])
+        for effect in job.outstanding():
+            if isinstance(effect, HeldTask):
+                self._flow.hold(_from_effect(job, effect))
+                self.changed(effect.skill)
+            elif isinstance(effect, StartTimer):
+                self._once(job.id, f"timer {effect.name}", partial(self._arm, job.id, effect.name, effect.at))
+            elif isinstance(effect, CancelChild):
+                self._cancel_child(job.id, effect)
+            elif isinstance(effect, StartChild):
+                self._once(job.id, f"child {effect.activation}", partial(self._ensure_child, job, effect))
+            elif isinstance(effect, RunHandler):
+                self._once(job.id, f"handler {effect.activation}", partial(self._handle, job, effect))
+            else:
+                assert_never(effect)
+
+    def changed(self, skill: str) -> None:
+        """Something about a skill's room or its held tasks changed: look once, soon."""
+        if not self._stale:
+            asyncio.get_running_loop().call_soon(self._pump)
+        self._stale.add(skill)
+
+    def tick(self) -> None:
+        """Look again at what time alone opens: the windows of rate keys."""
+        for skill in self._flow.open_windows(time.monotonic()):
+            self.changed(skill)
+
+    async def stop(self) -> None:
+        """Give up what is under way; the next start finds it again in the state of the jobs."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _pump(self) -> None:
+        stale, self._stale = self._stale, set()
+        if not self.ready:
+            return
+        for skill in stale:
+            while (held := self._flow.next(skill, time.monotonic())) is not None:
+                self._release(held)
+
+    def _release(self, held: Held) -> None:
+        id_, number = held.key
+
+        def act(job: Job, facts: Facts) -> bool:
+            if number in job.live_tasks:
+                job.release(number, facts)
+            return job.tasks[number].status == "released"
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Done) and outcome.answer:
+                return
+            # Cancelled, paused or ended meanwhile, or the journal is away: the place is free again.
+            self._ended(held.key)
+            if isinstance(outcome, Unavailable):
+                self._later(partial(self._flow.hold, held), held.skill)
+
+        self._desk.post(id_, Command(act, done))
+
+    def _ended(self, key: TaskKey) -> None:
+        skill = self._flow.ended(key, time.monotonic())
+        if skill is not None:
+            self.changed(skill)
+
+    def _later(self, act: Callable[[], None], skill: str) -> None:
+        def again() -> None:
+            act()
+            self.changed(skill)
+
+        asyncio.get_running_loop().call_later(_PAUSE_SECONDS, again)
+
+    def _once(self, id: UUID, name: str, work: Callable[[], Awaitable[None]]) -> None:  # noqa: A002
+        """Do `work` in the background unless it is being done; failures are tried again from the state."""
+        key = (id, name)
+        if key in self._doing:
+            return
+        self._doing.add(key)
+        task = asyncio.get_running_loop().create_task(self._do(key, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, key: tuple[UUID, str], work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            while True:
+                try:
+                    await work()
+                    return
+                except (OSError, TimeoutError, ConnectionError) as problem:
+                    log.warning("%s of job %s is tried again: %s", key[1], key[0], problem)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._doing.discard(key)
+
+    async def _ensure_child(self, job: Job, effect: StartChild) -> None:
+        try:
+            child = await self._start_child(job, effect)
+        except (UnknownWorkflow, DomainError) as problem:
+            error: dict[str, Json] = {"kind": "permanent", "code": "child", "message": str(problem)}
+            self._tell_parent(job.id, effect.activation, str(effect.child), "failed", None, error)
+            return
+        if child.is_ended:
+            self._tell_of(job.id, effect.activation, child)
+
+    def _cancel_child(self, parent: UUID, effect: CancelChild) -> None:
+        def act(job: Job, facts: Facts) -> None:
+            if not job.is_ended:
+                job.cancel(facts, "nobody waits for it any more", f"job:{parent}")
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Unavailable):
+                again = partial(self._desk.post, effect.child, Command(act, done))
+                asyncio.get_running_loop().call_later(_PAUSE_SECONDS, again)
+
+        self._desk.post(effect.child, Command(act, done, by=f"job:{parent}"))
+
+    def _wake_parent(self, child: UUID, parent: UUID, activation: int) -> None:
+        """A child ended: look at how, and decide on the parent."""
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Done):
+                self._tell_of(parent, activation, outcome.job)
+
+        self._desk.post(child, Command(lambda job, facts: None, done))
+
+    def _tell_of(self, parent: UUID, activation: int, child: Job) -> None:
+        self._tell_parent(parent, activation, str(child.id), child.status, child.output, child.error)
+
+    def _tell_parent(
+        self,
+        parent: UUID,
+        activation: int,
+        child: str,
+        ended: str,
+        output: Json,
+        error: dict[str, Json] | None,
+    ) -> None:
+        def act(job: Job, facts: Facts) -> None:
+            job.child_ended(activation, child, ended, output, error, facts)
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Unavailable):
+                asyncio.get_running_loop().call_later(
+                    _PAUSE_SECONDS, self._desk.post, parent, Command(act, done)
+                )
+            elif not isinstance(outcome, Done):
+                log.error("job %s ended, its parent %s could not be told: %s", child, parent, outcome)
+
+        self._desk.post(parent, Command(act, done))
+
+    async def _handle(self, job: Job, effect: RunHandler) -> None:
+        act = await self._run_handler(job, effect)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not stored.done():
+                if isinstance(outcome, Unavailable):
+                    stored.set_exception(ConnectionError(str(outcome.problem)))
+                else:
+                    stored.set_result(None)
+
+        self._desk.post(job.id, Command(act, done))
+        await stored
+
+
+def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002
+    return Held(
+        (id, data["task"]),
+        data["skill"],
+        data.get("urgency", 500),
+        data.get("tenant", ""),
+        limits_of(data.get("limits") or ()),
+    )
+
+
+def _from_effect(job: Job, effect: HeldTask) -> Held:
+    return Held(
+        (job.id, effect.task), effect.skill, effect.urgency, job.spec.tenant, limits_of(effect.limits)
+    )
+
+
+def limits_of(limits: Sequence[Mapping[str, Json]]) -> tuple[Limit, ...]:
+    """The limits as events and rows hold them."""
+    return tuple(
+        Limit(str(limit["key"]), int(limit["limit"]), _seconds(limit.get("per_seconds")))  # type: ignore[arg-type]
+        for limit in limits
+    )
+
+
+def _seconds(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
