@@ -87,30 +87,42 @@ async def connect(
 ) -> Connection:
     """Connect as `user` and stay connected: after the first success it reconnects for ever.
 
-    Raises BrokerUnavailable when the first connection is not made within `timeout` seconds. A worker
-    passes `inbox_prefix="_INBOX"`. Further `options` go to the client library.
+    Raises BrokerUnavailable when the first connection is not made within `timeout` seconds, at once when
+    the server refuses the credentials. A worker passes `inbox_prefix="_INBOX"`. Further `options` go to
+    the client library.
     """
     connection = Connection()
     outage = _Outage(connection, url)
+    first = asyncio.ensure_future(
+        connection.connect(
+            url,
+            name=name,
+            user=user,
+            password=password,
+            inbox_prefix=inbox_prefix,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=reconnect_wait,  # type: ignore[arg-type]  # parts are fine
+            ping_interval=options.pop("ping_interval", 10),
+            error_cb=outage.error,
+            disconnected_cb=outage.lost,
+            reconnected_cb=outage.back,
+            closed_cb=outage.closed,
+            **options,
+        )
+    )
+    either: set[asyncio.Future[Any]] = {first, outage.refused}
     try:
-        async with asyncio.timeout(timeout):
-            await connection.connect(
-                url,
-                name=name,
-                user=user,
-                password=password,
-                inbox_prefix=inbox_prefix,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=reconnect_wait,  # type: ignore[arg-type]  # the library means seconds, also parts
-                ping_interval=options.pop("ping_interval", 10),
-                error_cb=outage.error,
-                disconnected_cb=outage.lost,
-                reconnected_cb=outage.back,
-                closed_cb=outage.closed,
-                **options,
-            )
-    except TimeoutError as error:
-        raise BrokerUnavailable(url, outage.last) from error
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not first.done():
+            raise BrokerUnavailable(url, outage.refused.result() if outage.refused.done() else outage.last)
+        await first
+    except BaseException:
+        first.cancel()
+        await asyncio.wait({first})
+        await disconnect(connection)
+        raise
+    finally:
+        outage.refused.cancel()
     outage.connected = True
     return connection
 
@@ -133,11 +145,14 @@ class _Outage:
     def __init__(self, connection: Connection, url: str) -> None:
         self.connection, self.url = connection, url
         self.last: BaseException | None = None
+        self.refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.connected = False
         self.down = False
 
     async def error(self, error: Exception) -> None:
         self.last = error
+        if not self.refused.done() and "authorization" in str(error).lower():
+            self.refused.set_result(error)
         if self.connected and not self.down:
             log.warning("broker: %r", error)
 
