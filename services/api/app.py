@@ -1,0 +1,133 @@
+"""The composition root of the API process: the only place that reads its settings and builds its adapters."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
+from services.api.http import Parts, server_of
+from services.api.lanes import Lanes
+from services.api.metrics import Metrics
+from services.api.principals import Authenticator, Principal
+from services.api.readiness import checks_of
+from services.api.watch import Follower
+from shared.application.clock import utc_now
+from shared.application.definitions import Definitions, forget_as_published
+from shared.application.expressions import evaluate
+from shared.application.publish_workflow import PublishWorkflow
+from shared.application.submit import Submit
+from shared.broker.connection import connect, disconnect
+from shared.broker.publisher import Publisher
+from shared.broker.streams import declare_streams, durability
+from shared.domain.topics import AGGREGATES, EVENTS
+from shared.journal.codec import Codec
+from shared.journal.journal import JetStreamJournal
+from shared.process import Process
+from shared.readmodels.opening import read_model
+from shared.settings import Settings, host_port
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TENANT = "default"
+DRAIN_SECONDS = 5
+"""How long requests in flight may take once the process is told to stop."""
+
+
+async def main(settings: Settings, process: Process) -> None:
+    """Serve until the process is told to stop."""
+    connection = await connect(
+        settings.nats_url,
+        name="daybook-api",
+        user=settings.nats_user if settings.nats_password else None,
+        password=settings.nats_password or None,
+    )
+    try:
+        await declare_streams(connection)
+        policy = await durability(connection)
+        publisher = await Publisher.start(connection)
+        journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=policy.sync_always)
+        lanes, metrics = Lanes(), Metrics()
+        await hear_lanes(connection, lanes)
+        reads = read_model(settings.readmodel_url, settings.data)
+        await hear_position(connection, reads.moved_to)
+        definitions, follower = Definitions(journal), Follower(journal)
+        forgetting = asyncio.create_task(forget_as_published(journal, definitions))
+        parts = Parts(
+            journal=journal,
+            reads=reads,
+            dispatcher=BrokerDispatcher(publisher),
+            submit=Submit(journal, lanes, evaluate, utc_now),
+            definitions=definitions,
+            publish=PublishWorkflow(journal, definitions, utc_now),
+            follower=follower,
+            authenticator=Authenticator(tokens_of(settings)),
+            metrics=metrics,
+            checks=checks_of(connection, journal, reads, metrics, policy, settings.profile),
+        )
+        try:
+            await serve(parts, settings, process)
+        finally:
+            forgetting.cancel()
+            await follower.close()
+            reads.close()
+            await publisher.stop()
+    finally:
+        await disconnect(connection)
+
+
+async def serve(parts: Parts, settings: Settings, process: Process) -> None:
+    """Run uvicorn inside this process's loop until it stops; the process, not uvicorn, owns the signals."""
+    config = uvicorn.Config(
+        server_of(parts),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = Server(config, process.ready)
+    with listening(settings.http) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        stopping = asyncio.create_task(process.stopping.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await parts.follower.close()  # ends the streams, which would otherwise hold the server open
+        server.should_exit = True
+        stopping.cancel()
+        await serving
+
+
+def listening(address: str) -> socket.socket:
+    """A socket that listens at "host:port". Raises OSError when somebody else does."""
+    host, port = host_port(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, that says when it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def tokens_of(settings: Settings) -> dict[str, Principal]:
+    """The configured client tokens and who they are."""
+    client = Principal("client", DEFAULT_TENANT, frozenset({"client"}))
+    return {settings.client_token: client}

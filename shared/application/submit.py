@@ -1,0 +1,129 @@
+"""Submitting a job: the domain decides what begins at once, one append stores it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+from shared.application.ids import derived_id
+from shared.application.ports import Decision, Journal, StoredCommit, UnknownOutcome, VersionConflict
+from shared.application.summary import JobSummary
+from shared.domain.graph import Graph
+from shared.domain.job.job import Job
+from shared.domain.job.spec import Facts, JobSpec
+from shared.domain.values import Json
+
+REQUEST_DIGEST: Final = "daybook.request"
+"""The metadata key under which a job keeps the SHA-256 of the request that made it, when a key made it
+unique.
+"""
+
+_KEYED: Final = UUID("6f0a7f1e-6a0b-5d5c-9d0c-3f1a4a1d7b55")
+
+
+class LaneUse(Protocol):
+    """What one decision may release at once, and the duty to tell how it went."""
+
+    def has_room(self, skill: str) -> bool: ...
+    def stored(self, sequence: int) -> None: ...
+    def dropped(self) -> None: ...
+
+
+class FastLanes(Protocol):
+    """Which tasks may be released here, without asking the dispatcher."""
+
+    def reserve(self) -> LaneUse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that stands in the journal. `created` is False when the same request had made it before."""
+
+    id: UUID
+    sequence: int
+    status: str
+    created: bool
+
+
+class KeyReused(Exception):
+    """The idempotency key made another job from another request. Use a new key."""
+
+    def __init__(self, job: UUID) -> None:
+        super().__init__(f"the key made job {job} from another request")
+        self.job = job
+
+
+def job_id_of(tenant: str, key: str) -> UUID:
+    """The id of the one job that `key` makes for `tenant`."""
+    return derived_id(derived_id(_KEYED, tenant), key)
+
+
+class Submit:
+    """The use case. One instance serves all requests of a process."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        lanes: FastLanes,
+        evaluate: Callable[[str, Mapping[str, Json]], Json],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._journal, self._lanes, self._evaluate, self._now = journal, lanes, evaluate, now
+
+    async def __call__(
+        self, job_id: UUID, spec: JobSpec, graph: Graph, by: str, digest: str | None = None
+    ) -> Submitted:
+        """Accept the job and store it.
+
+        With a `digest` the id was derived from a key: when the id is taken, the request that took it must
+        have had the same digest (else KeyReused). Raises DomainError, JournalUnavailable, and
+        UnknownOutcome when even a second try got no answer.
+        """
+        lane = self._lanes.reserve()
+        try:
+            job = Job.accept(job_id, spec, Facts(self._now(), graph, self._evaluate, has_room=lane.has_room))
+            decision = Decision("job", job_id, job.collect_events(), by)
+            sequence = await self._append(decision)
+        except BaseException:
+            lane.dropped()
+            raise
+        if sequence is None:
+            lane.dropped()
+            return await self._existing(job_id, digest)
+        lane.stored(sequence)
+        return Submitted(job_id, sequence, job.status, created=True)
+
+    async def _append(self, decision: Decision) -> int | None:
+        """Where the decision stands, or None when the id is taken (perhaps by this very decision)."""
+        try:
+            return (await self._journal.append(decision)).sequence
+        except VersionConflict:
+            return None
+        except UnknownOutcome:
+            # The same append again is safe: the journal keeps one first commit for an id.
+            try:
+                return (await self._journal.append(decision)).sequence
+            except VersionConflict:
+                return None
+
+    async def _existing(self, job_id: UUID, digest: str | None) -> Submitted:
+        commits = await self._journal.history("job", job_id)
+        summary = summary_of(job_id, commits)
+        if summary is None:
+            raise UnknownOutcome("job", job_id, 1)
+        if digest is not None and summary.metadata.get(REQUEST_DIGEST) != digest:
+            raise KeyReused(job_id)
+        # Without a key nobody else can have this id: it was the first try that had no answer.
+        return Submitted(job_id, summary.sequence, summary.status, created=digest is None)
+
+
+def summary_of(job_id: UUID, commits: list[StoredCommit]) -> JobSummary | None:
+    """The job as all its commits give it, None when there are none."""
+    if not commits:
+        return None
+    summary = JobSummary(id=str(job_id), first_sequence=commits[0].sequence)
+    for commit in commits:
+        for topic, data in commit.events:
+            summary.apply(topic, data, commit.at, commit.sequence)
+    return summary
