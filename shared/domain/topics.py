@@ -4,21 +4,17 @@ from typing import Final
 
 from eventsourcing.domain import Aggregate, AggregateEvent
 
-from shared.domain.job.events import JobEvent, TaskOffered
-from shared.domain.job.job import Job
+from shared.domain import worker, workflow
+from shared.domain.job import Job, events, node_events
+from shared.domain.worker import Worker
+from shared.domain.workflow import Workflow
 
-AGGREGATES: Final[dict[str, type[Aggregate]]] = {"job": Job}
+AGGREGATES: Final[dict[str, type[Aggregate]]] = {"job": Job, "workflow": Workflow, "worker": Worker}
 """The aggregate class of each kind, as kinds stand in subjects."""
 
+KINDS: Final = AGGREGATES
 
-def _events_of(base: type[AggregateEvent]) -> dict[str, type[AggregateEvent]]:
-    found: dict[str, type[AggregateEvent]] = {}
-    for subclass in base.__subclasses__():
-        if subclass is not TaskOffered:
-            found[subclass.__name__] = subclass
-        found.update(_events_of(subclass))
-    return found
-
-
-EVENTS: Final[dict[str, type[AggregateEvent]]] = {**_events_of(JobEvent)}
+EVENTS: Final[dict[str, type[AggregateEvent]]] = {
+    event.__name__: event for event in (*events.EVENTS, *node_events.EVENTS, *workflow.EVENTS, *worker.EVENTS)
+}
 """The event class of each topic."""

@@ -12,7 +12,7 @@ from shared.domain.job.actions import (
 from shared.domain.job.effects import CancelChild, Effect, HeldTask, RunHandler, StartChild, StartTimer
 from shared.domain.job.job import Job
 from shared.domain.job.spec import Facts, JobSpec
-from shared.domain.values import TaskError, Verdict
+from shared.domain.values import Status, TaskError, Verdict
 
 __all__ = [
     "Action",
@@ -30,6 +30,7 @@ __all__ = [
     "RunWorkflow",
     "StartChild",
     "StartTimer",
+    "Status",
     "TaskError",
     "TaskSpec",
     "Verdict",

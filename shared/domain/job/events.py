@@ -307,3 +307,26 @@ class JobQuarantined(JobEvent):
 
 
 TERMINAL: tuple[type[JobEvent], ...] = (JobSucceeded, JobFailed, JobTimedOut, JobCancelled, JobQuarantined)
+
+
+EVENTS: tuple[type[JobEvent], ...] = (
+    JobAccepted,
+    TaskQueued,
+    TaskReleased,
+    TaskClaimed,
+    LeaseRenewed,
+    TaskProgressed,
+    TaskSucceeded,
+    TaskFailed,
+    TaskTimedOut,
+    TaskRetryScheduled,
+    TaskCancelled,
+    ReportIgnored,
+    JobPaused,
+    JobResumed,
+    JobSucceeded,
+    JobFailed,
+    JobTimedOut,
+    JobCancelled,
+    JobQuarantined,
+)

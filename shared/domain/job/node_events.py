@@ -435,3 +435,31 @@ class HandlerFailed(JobEvent):
         handling.attempt += 1
         if not self.retried:
             aggregate.deactivate(self.activation)
+
+
+EVENTS: tuple[type[JobEvent], ...] = (
+    NodePassed,
+    ContextUpdated,
+    NodeCancelled,
+    BranchesForked,
+    BranchArrived,
+    BranchEnded,
+    JoinPassed,
+    LoopStarted,
+    IterationStarted,
+    IterationEnded,
+    LoopEnded,
+    ScopeEntered,
+    ErrorCaught,
+    FinallyEntered,
+    ScopeLeft,
+    SignalAwaited,
+    SignalReceived,
+    ApprovalReceived,
+    WaitEnded,
+    ChildStarted,
+    ChildEnded,
+    HandlerAwaited,
+    HandlerDecided,
+    HandlerFailed,
+)
