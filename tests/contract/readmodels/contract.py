@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -48,7 +48,7 @@ class QueriesContract:
     """Reading. `database` is an empty place for a store."""
 
     @pytest.fixture
-    def database(self) -> Database:
+    def database(self) -> Iterator[Database]:
         raise NotImplementedError
 
     def test_a_job_reads_as_its_events_fold(self, database: Database) -> None:
@@ -182,7 +182,7 @@ class ProjectionContract:
     """Writing. `database` is an empty place for a store."""
 
     @pytest.fixture
-    def database(self) -> Database:
+    def database(self) -> Iterator[Database]:
         raise NotImplementedError
 
     def test_commits_that_come_again_are_skipped(self, database: Database) -> None:

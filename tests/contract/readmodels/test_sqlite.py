@@ -1,18 +1,21 @@
 """The read model in SQLite keeps the contract."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from shared.readmodels.database import Database
 from shared.readmodels.sqlite import SqliteDatabase
 from tests.contract.readmodels.contract import ProjectionContract, QueriesContract
+from tests.contract.readmodels.tracked import Tracked
 
 
 class _Sqlite:
     @pytest.fixture
-    def database(self, tmp_path: Path) -> Database:
-        return SqliteDatabase(tmp_path / "readmodel")
+    def database(self, tmp_path: Path) -> Iterator[Tracked]:
+        database = Tracked(SqliteDatabase(tmp_path / "readmodel"))
+        yield database
+        database.close()
 
 
 class TestSqliteQueries(_Sqlite, QueriesContract):
