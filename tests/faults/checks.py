@@ -51,8 +51,8 @@ class Evidence:
     """All that a run left behind, for the rules to look at.
 
     `rebuilt` and `served` are the digests of the read model, from scratch and as it was served, or None if
-    the run had none; `poisoned` counts the commits that no row could be made of; `waiting` counts the messages
-    that each queue still holds after the quiet period; `orphans` are the processes that were left when the
+    the run had none; `poisoned` counts the commits that no row could be made of; `waiting` counts what
+    each queue still holds after the quiet period; `orphans` are the processes that were left when the
     system had stopped; `expected_roles` must all have been killed.
     """
 

@@ -51,7 +51,7 @@ class Nemesis:
     async def carry_out(self, strikes: Sequence[Strike], acknowledged: Callable[[], int]) -> None:
         """All strikes in order; returns when the last one is done and what it killed is started again."""
         for strike in strikes:
-            while acknowledged() < strike.after:  # noqa: ASYNC110 (a count has no event)
+            while acknowledged() < strike.after:
                 await asyncio.sleep(0.02)
             await asyncio.sleep(strike.delay)
             await self.strike(strike.role, strike.which)
