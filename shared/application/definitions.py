@@ -59,7 +59,9 @@ class Definitions:
             return Definition(None, graph.hash, graph)
         assert workflow is not None, "a job names a workflow or a skill"
         found = await self.workflow(tenant, workflow)
-        published = None if found is None else (found.newest if version is None else found.get(version))
+        if found is None or (version is None and found.is_deleted):
+            raise UnknownWorkflow(workflow, version)
+        published = found.newest if version is None else found.get(version)
         if published is None:
             raise UnknownWorkflow(workflow, version)
         return Definition(published.version, published.definition, published.graph)
