@@ -178,7 +178,11 @@ def _read_edges(
         if not isinstance(port, str | None) or into not in ("", "break"):
             problems.append(f"edge {source!r} to {target!r}: port is a text and into is break, or absent")
             continue
-        strangers = [end for end in (source, target) if not isinstance(known, dict) or end not in known]
+        strangers = [
+            end
+            for end in (source, target)
+            if not isinstance(known, dict) or not isinstance(end, str) or end not in known
+        ]
         problems.extend(f"edge {source!r} to {target!r}: there is no node {end!r}" for end in strangers)
         if strangers or not isinstance(source, str) or not isinstance(target, str):
             continue
