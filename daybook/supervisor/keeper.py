@@ -24,6 +24,9 @@ TRIES = 5
 BAD_SETTINGS = 2
 """The exit status that no further start can change."""
 
+NO_COMMAND = 127
+"""The exit status, as shells have it, of what cannot be started at all."""
+
 START_SECONDS = 60.0
 STOP_SECONDS = 9.3
 """All stops together; the promise is ten."""
@@ -39,25 +42,15 @@ class Keeper:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._serving: dict[str, asyncio.Event] = {}
+        self._kept: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self.gave_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with GaveUp, if ever, when a program that never served is started no more."""
 
-    async def keep(self, program: Program) -> None:
-        """Run the program, and again whenever it ends, until `stop`. Raises GaveUp if it never served."""
-        serving = self._serving.setdefault(program.name, asyncio.Event())
-        pause, starts = FIRST_PAUSE_SECONDS, 0
-        while not self._stopping.is_set():
-            starts += 1
-            served_seconds, status = await self._run_once(program)
-            if self._stopping.is_set():
-                return
-            if not serving.is_set() and (starts >= TRIES or status == BAD_SETTINGS):
-                raise GaveUp(program.name, f"it ended with {_words(status)}; see its lines above")
-            if served_seconds >= HEALTHY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-            log.warning("%s ended with %s; it starts again in %g s", program.name, _words(status), pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+    def keep(self, program: Program) -> None:
+        """Run the program from now on, and again whenever it ends."""
+        self._serving[program.name] = asyncio.Event()
+        self._kept.append(asyncio.create_task(self._keep(program)))
 
     async def serving(self, names: Sequence[str]) -> None:
         """Return when each of these has served; raises GaveUp after a minute."""
@@ -83,6 +76,8 @@ class Keeper:
                 log.error("%s did not stop in time and is killed", name)
                 process.kill()
                 await ended(process)
+        if self._kept:
+            await asyncio.wait(self._kept)
 
     def kill(self) -> None:
         """End at once whatever still runs."""
@@ -92,12 +87,36 @@ class Keeper:
                 process.kill()
                 process.wait()
 
+    async def _keep(self, program: Program) -> None:
+        serving = self._serving[program.name]
+        pause, starts = FIRST_PAUSE_SECONDS, 0
+        while True:
+            starts += 1
+            served_seconds, status = await self._run_once(program)
+            if self._stopping.is_set():
+                return
+            if not serving.is_set() and (starts >= TRIES or status == BAD_SETTINGS):
+                if not self.gave_up.done():
+                    why = f"it ended with {_words(status)}; its own lines above say why"
+                    self.gave_up.set_exception(GaveUp(program.name, why))
+                return
+            if served_seconds >= HEALTHY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            log.warning("%s ended with %s; it starts again in %g s", program.name, _words(status), pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
     async def _run_once(self, program: Program) -> tuple[float, int]:
         """From start to end: how many seconds it served, and its exit status."""
-        process = program.start()
+        try:
+            process = program.start()
+        except OSError as error:
+            log.error("%s cannot be started: %s", program.name, error)
+            return 0.0, NO_COMMAND
         self._running[program.name] = process
-        with contextlib.suppress(ProcessLookupError, OSError):
-            self._folder.started(program.name, process.pid)
+        self._folder.started(program.name, process.pid)
         became_ready = asyncio.create_task(program.wait_ready(process))
         over = asyncio.create_task(ended(process))
         since = None

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from daybook.supervisor.errors import AlreadyRuns
+
+log = logging.getLogger(__name__)
 
 GOING_SECONDS = 3.0
 """How long processes of a killed supervisor get to end by themselves before they are killed."""
@@ -49,7 +52,10 @@ class RunFolder:
 
     def started(self, name: str, pid: int) -> None:
         """Remember a child, so that the next supervisor knows it should this one be killed."""
-        born = psutil.Process(pid).create_time()
+        try:
+            born = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            return  # it ended at once
         self._write(f"{name}.pid", json.dumps({"pid": pid, "born": born}))
 
     def ended(self, name: str) -> None:
@@ -79,8 +85,11 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         draft = self.path / f"{name}.new"
-        draft.write_text(text)
-        draft.replace(self.path / name)
+        try:
+            draft.write_text(text)
+            draft.replace(self.path / name)
+        except OSError as error:  # a full disk is no reason to end what runs
+            log.warning("cannot write %s: %s", self.path / name, error)
 
 
 def _process_of(file: Path) -> psutil.Process | None:

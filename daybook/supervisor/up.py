@@ -7,12 +7,12 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from daybook.supervisor.errors import PortTaken, SupervisorError
 from daybook.supervisor.keeper import Keeper
-from daybook.supervisor.programs import Broker, Program, Service
+from daybook.supervisor.programs import Broker, Service
 from daybook.supervisor.run_folder import RunFolder
 from shared.broker.embedded import EmbeddedServer
 from shared.logs import log_to_stderr
@@ -90,35 +90,27 @@ class _Up:
 
     async def _supervise(self, keeper: Keeper, pipe: int, stopping: asyncio.Event) -> None:
         told = asyncio.create_task(stopping.wait())
-        kept: set[asyncio.Task[None]] = set()
-        work = asyncio.create_task(self._start(keeper, pipe, kept))
-        waiting: set[asyncio.Task[None]] = {work}
+        starting = asyncio.create_task(self._start(keeper, pipe))
+        waiting: set[asyncio.Future[Any]] = {told, starting, keeper.gave_up}
         try:
             while not told.done():
-                await asyncio.wait({told, *waiting, *kept}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (*waiting, *kept):
-                    if task.done():
-                        task.result()  # raises GaveUp
-                        waiting.discard(task)
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # raises GaveUp
         finally:
             told.cancel()
-            work.cancel()
-            with suppress(asyncio.CancelledError, SupervisorError):
-                await work
+            starting.cancel()
             log.info("stopping")
             await keeper.stop([*self._services, "nats"])
-            await asyncio.wait(kept) if kept else None
         log.info("stopped")
 
-    async def _start(self, keeper: Keeper, pipe: int, kept: set[asyncio.Task[None]]) -> None:
+    async def _start(self, keeper: Keeper, pipe: int) -> None:
         if self._server is not None:
-            kept.add(asyncio.create_task(keeper.keep(Broker(self._server))))
+            keeper.keep(Broker(self._server))
             await keeper.serving(["nats"])
         environment = {**without_settings(os.environ), **self._settings.environment()}
-        programs: list[Program] = [
-            Service(name, command, environment, self._data, pipe) for name, command in self._services.items()
-        ]
-        kept.update(asyncio.create_task(keeper.keep(program)) for program in programs)
+        for name, command in self._services.items():
+            keeper.keep(Service(name, command, environment, self._data, pipe))
         await keeper.serving(list(self._services))
         self._announce()
 
