@@ -3,7 +3,8 @@
 from daybook import Client, Worker
 """
 
+from daybook.blueprint import Blueprint
 from daybook.client import AsyncClient, Client
 from daybook.worker import Result, TaskContext, Worker
 
-__all__ = ["AsyncClient", "Client", "Result", "TaskContext", "Worker"]
+__all__ = ["AsyncClient", "Blueprint", "Client", "Result", "TaskContext", "Worker"]

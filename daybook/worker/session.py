@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -17,11 +16,11 @@ from daybook.worker.skills import Skill
 from shared.application.ids import derived_id
 from shared.broker import subjects
 from shared.broker.messages import Message
+from shared.domain.worker import WORKER_NAMESPACE
 
 log = logging.getLogger("daybook.worker")
 
 TICK_SECONDS = 0.25
-WORKER_NAMESPACE = UUID("5d9c1a3e-6e0f-5b0a-9c63-6f8f5b7a2d11")
 
 
 @dataclass(frozen=True, slots=True)

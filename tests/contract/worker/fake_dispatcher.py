@@ -10,12 +10,12 @@ from uuid import UUID
 
 import orjson
 
-from daybook.worker.session import WORKER_NAMESPACE
 from shared.application.clock import now_us
 from shared.application.ids import derived_id, new_id
 from shared.broker import subjects
 from shared.broker.connection import Connection
 from shared.broker.streams import declare_consumer
+from shared.domain.worker import WORKER_NAMESPACE
 from tests.support.nats import NatsServer
 
 Report = dict[str, Any]

@@ -1,0 +1,7 @@
+"""Workflows written in Python. `from daybook import Blueprint`."""
+
+from daybook.blueprint.actions import Actions
+from daybook.blueprint.blueprint import Blueprint
+from daybook.blueprint.loading import Catalog, Loaded, load_blueprints
+
+__all__ = ["Actions", "Blueprint", "Catalog", "Loaded", "load_blueprints"]

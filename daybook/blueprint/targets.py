@@ -1,0 +1,70 @@
+"""Where a handler may lead, read from its source without running it.
+
+Only literals can be seen: `actions.go_to("done")`, `transitions={"ok": "done"}`, `aggregate_into="merge"`.
+They draw the graph and let a misspelt state be found before a job meets it.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_GO_TO = "go_to"
+_WITH_TRANSITIONS = {"dispatch_task": 2, "await_human_approval": 0, "run_blueprint": 2}
+_AGGREGATING = {"dispatch_parallel": 1}
+
+
+@dataclass(slots=True)
+class Targets:
+    """States that are named literally; `open` when there may be others, or the source cannot be read."""
+
+    states: list[str] = field(default_factory=list)
+    open: bool = False
+
+
+def targets_of(function: Callable[..., Any]) -> Targets:
+    """What can be seen in the source of a handler."""
+    found = Targets()
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        found.open = True
+        return found
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Attribute):
+            _read(call, call.func.attr, found)
+    found.states = list(dict.fromkeys(found.states))
+    return found
+
+
+def _read(call: ast.Call, name: str, found: Targets) -> None:
+    if name == _GO_TO:
+        _one(_argument(call, 0, "state"), found)
+    elif name in _AGGREGATING:
+        _one(_argument(call, _AGGREGATING[name], "aggregate_into"), found)
+    elif name in _WITH_TRANSITIONS:
+        value = _argument(call, _WITH_TRANSITIONS[name], "transitions")
+        if isinstance(value, ast.Dict):
+            for state in value.values:
+                _one(state, found)
+        elif value is not None:
+            _one(value, found)
+
+
+def _one(value: ast.expr | None, found: Targets) -> None:
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        found.states.append(value.value)
+    elif isinstance(value, ast.IfExp):
+        _one(value.body, found)
+        _one(value.orelse, found)
+    else:
+        found.open = True
+
+
+def _argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
+    for named in call.keywords:
+        if named.arg == keyword:
+            return named.value
+    return call.args[position] if len(call.args) > position else None

@@ -1,0 +1,191 @@
+"""Handlers of blueprints, run in processes of their own.
+
+A handler is somebody's Python code. It runs where it can be stopped: a handler that does not answer within
+the time limit is killed with its process, a crash takes nothing else with it, and the next one gets a new
+process.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.blueprints.actions import action_of
+from shared.domain.job import Action, TaskError
+from shared.domain.values import Json
+
+log = logging.getLogger(__name__)
+
+LINE_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A blueprint that was found: its graph (to be published) and where its code is."""
+
+    name: str
+    graph: dict[str, Json]
+    file: str
+    sha256: str
+
+
+class HandlerFailed(Exception):  # noqa: N818 (a class of error says what happened)
+    """A handler gave no action. `error` says why, as a job records it."""
+
+    def __init__(self, error: TaskError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class HandlerHost:
+    """Runs the handlers of the blueprints in one folder, `processes` at a time.
+
+    `time_limit_seconds` is for one run, from the moment that a process has it; loading the folder, when a
+    process starts, may take `start_limit_seconds`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        time_limit_seconds: float,
+        *,
+        processes: int = 1,
+        start_limit_seconds: float = 30.0,
+    ) -> None:
+        self._folder = folder
+        self._limit, self._start_limit = time_limit_seconds, start_limit_seconds
+        self._free: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
+        for _ in range(processes):
+            self._free.put_nowait(None)
+        self._children: set[_Child] = set()
+
+    async def sources(self) -> tuple[list[Source], list[str]]:
+        """The blueprints of the folder, and what is wrong with others, in words. Loads the files anew."""
+        child = await self._started()
+        try:
+            found = await child.ask({"call": "catalog"}, self._start_limit)
+        finally:
+            await self._end(child)
+        sources = [
+            Source(name, entry["graph"], entry["file"], entry["sha256"])
+            for name, entry in found["blueprints"].items()
+        ]
+        return sources, list(found["problems"])
+
+    async def run(self, blueprint: str, state: str, view: Mapping[str, Any]) -> Action:
+        """The action that the handler of a state chooses for a job. Raises HandlerFailed."""
+        child = await self._free.get()
+        healthy = False
+        try:
+            if child is None or not child.alive:
+                child = await self._started()
+            asked = {"call": "run", "blueprint": blueprint, "state": state, "view": view}
+            try:
+                said = await child.ask(asked, self._limit)
+            except TimeoutError as late:
+                text = f"blueprint {blueprint!r}, state {state!r}: no answer within {self._limit:g} s"
+                raise HandlerFailed(TaskError("timeout", text, "handler_timeout")) from late
+            except ChildDied as died:
+                text = f"blueprint {blueprint!r}, state {state!r}: {died}"
+                raise HandlerFailed(TaskError("transient", text, "handler_died")) from died
+            healthy = True
+        finally:
+            if not healthy and child is not None:
+                await self._end(child)
+            self._free.put_nowait(child if healthy else None)
+        return _action(said)
+
+    async def reload(self) -> None:
+        """Load the files anew for the runs to come; runs under way end as they began."""
+        for _ in range(self._free.qsize()):
+            child = self._free.get_nowait()
+            if child is not None:
+                await self._end(child)
+            self._free.put_nowait(None)
+
+    async def stop(self) -> None:
+        """End all processes."""
+        for child in list(self._children):
+            await self._end(child)
+
+    async def _started(self) -> "_Child":
+        child = await _Child.start(self._folder)
+        self._children.add(child)
+        try:
+            await child.ask({"call": "catalog"}, self._start_limit)  # it answers when everything is loaded
+        except (TimeoutError, ChildDied) as error:
+            await self._end(child)
+            text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
+            raise HandlerFailed(TaskError("transient", text, "handler_host")) from error
+        return child
+
+    async def _end(self, child: "_Child") -> None:
+        self._children.discard(child)
+        await child.end()
+
+
+class ChildDied(Exception):  # noqa: N818 (a class of error says what happened)
+    """The process ended without an answer."""
+
+
+class _Child:
+    """One process, asked one thing at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, folder: Path) -> "_Child":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "daybook.blueprint.host",
+            str(folder),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+        )
+        return cls(process)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def ask(self, asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Raises TimeoutError or ChildDied; the child is of no use then."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            async with asyncio.timeout(seconds):
+                stdin.write(orjson.dumps(asked) + b"\n")
+                await stdin.drain()
+                line = await stdout.readline()
+        except (OSError, ValueError) as error:
+            raise ChildDied(f"the process of the handlers broke: {error!r}") from error
+        if not line.endswith(b"\n"):
+            status = await self._process.wait()
+            raise ChildDied(f"the process of the handlers ended with status {status}")
+        said: dict[str, Any] = orjson.loads(line)
+        return said
+
+    async def end(self) -> None:
+        if self.alive:
+            self._process.kill()
+        await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def _action(said: Mapping[str, Any]) -> Action:
+    error = said.get("error")
+    if error is not None:
+        raise HandlerFailed(
+            TaskError(error["kind"], error["message"], error.get("code"), error.get("details"))
+        )
+    return action_of(said["action"])
