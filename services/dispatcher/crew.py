@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -39,8 +40,10 @@ class Member:
     skills: frozenset[str] = field(default_factory=frozenset)
 
 
-Record = Callable[[str, Hello], Awaitable[None]]
-"""Store a change of a worker: "registered", "draining", "left" or "lost"."""
+Change = Literal["registered", "draining", "left", "lost"]
+
+Record = Callable[[Change, Hello], Awaitable[None]]
+"""Store a change of a worker."""
 
 OpenQueue = Callable[[str], Awaitable[None]]
 """Make sure that the queue of a skill exists."""
@@ -109,7 +112,7 @@ class Crew:
         """The workers that are here."""
         return list(self._members)
 
-    async def _dismiss(self, member: Member, how: str) -> None:
+    async def _dismiss(self, member: Member, how: Change) -> None:
         self._members.pop(member.hello.name, None)
         self._count(member.skills)
         async with self._recording:

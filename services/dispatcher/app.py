@@ -1,0 +1,187 @@
+"""The composition root of the dispatcher: the only place that reads its settings and builds its adapters."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import timedelta
+
+import msgspec
+
+from services.dispatcher.children import Children, FlowLanes
+from services.dispatcher.crew import Crew
+from services.dispatcher.desk import Desk, Fold
+from services.dispatcher.doors import Doors, Handler
+from services.dispatcher.flow import Flow
+from services.dispatcher.followup import FollowUp
+from services.dispatcher.graphs import PinnedGraphs
+from services.dispatcher.handlers import Handlers
+from services.dispatcher.interrupts import Interrupts
+from services.dispatcher.queues import Queues
+from services.dispatcher.recovery import recover
+from services.dispatcher.register import Register
+from services.dispatcher.wakeups import CONSUMER, WakeUps, declare_wakeup_queue
+from shared.application.clock import utc_now
+from shared.application.definitions import Definitions
+from shared.application.expressions import evaluate
+from shared.application.ports import JournalError, StoredCommit
+from shared.application.submit import Submit
+from shared.broker import subjects
+from shared.broker.connection import connect, disconnect
+from shared.broker.errors import BrokerError
+from shared.broker.messages import Message
+from shared.broker.publisher import Publisher
+from shared.broker.pulls import PullSource
+from shared.broker.source import SubjectSource
+from shared.broker.streams import declare_streams, durability
+from shared.domain.job import Job
+from shared.domain.topics import AGGREGATES, EVENTS
+from shared.journal.codec import Codec
+from shared.journal.journal import JetStreamJournal
+from shared.process import Process
+from shared.readmodels.opening import read_model
+from shared.settings import Settings
+
+log = logging.getLogger("daybook.dispatcher")
+
+QUEUE_GROUP = "dispatcher"
+LANES_SECONDS = 0.02
+LANES_REPEAT_SECONDS = 0.5
+
+
+async def main(settings: Settings, process: Process) -> None:
+    """Dispatch until the process is told to stop."""
+    connection = await connect(
+        settings.nats_url, name="daybook-dispatcher", user="daybook", password=settings.nats_password
+    )
+    try:
+        await declare_streams(connection)
+        await declare_wakeup_queue(connection)
+        policy = await durability(connection)
+        publisher = await Publisher.start(connection)
+        codec = Codec(EVENTS, AGGREGATES)
+        journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always)
+        definitions = Definitions(journal)
+        flow = Flow()
+        follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
+        submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
+        children = Children(journal, definitions, submit)
+        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds)
+        desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
+        follow_up.serve(desk, children.start, handlers.run)
+        queues = Queues(connection, settings.ack_wait_seconds)
+        register = Register(journal, utc_now)
+        crew = Crew(flow, register.record, queues.open, follow_up.changed, settings.beat_seconds)
+        lease = timedelta(seconds=settings.lease_seconds)
+        doors = Doors(desk, crew, queues, publisher, lease, settings.beat_seconds)
+        reads = read_model(settings.readmodel_url, settings.data, threads=1)
+        position = await recover(reads, flow, follow_up, desk, time.monotonic())
+        reads.close()
+
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(_follow(journal, position, desk, definitions)),
+                group.create_task(_repeat(settings.beat_seconds / 2, _sweeping(crew))),
+                group.create_task(_repeat(0.05, _ticking(follow_up))),
+                group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
+            ]
+            await _until(desk.reached(await journal.last_sequence()), process.stopping)
+            follow_up.ready = True
+            for skill in flow.skills():
+                follow_up.changed(skill)
+            sources: list[tuple[SubjectSource | PullSource, Handler]] = [
+                (await SubjectSource.open(connection, subjects.REPORTS, queue=QUEUE_GROUP), doors.on_reports),
+                (
+                    await SubjectSource.open(connection, subjects.COMMANDS, queue=QUEUE_GROUP),
+                    doors.on_commands,
+                ),
+                (await SubjectSource.open(connection, subjects.HELLOS), doors.on_hellos),
+                (await SubjectSource.open(connection, subjects.BEATS), doors.on_beats),
+                (await PullSource.open(connection, subjects.TIMERS, CONSUMER), doors.on_fired),
+            ]
+            running += [group.create_task(_pump(source.batches(), handler)) for source, handler in sources]
+            process.ready()
+            await process.stopping.wait()
+            for source, _ in sources:
+                await source.stop()
+            for task in running:
+                task.cancel()
+        await follow_up.stop()
+        await desk.stop()
+        await handlers.stop()
+        await publisher.stop()
+    finally:
+        await disconnect(connection)
+
+
+def _folding(codec: Codec) -> Fold:
+    def fold(commit: StoredCommit) -> Job:
+        job = codec.fold(Job, [commit])
+        assert job is not None, "a first commit makes a job"
+        return job
+
+    return fold
+
+
+async def _pump(batches: AsyncIterator[list[Message]], handler: Handler) -> None:
+    """Hand batches over for ever. A handler that breaks is a bug: it is logged, and the next goes on."""
+    async for batch in batches:
+        try:
+            handler(batch)
+        except Exception:
+            log.exception("a batch of %d messages was not handled", len(batch))
+        await asyncio.sleep(0)
+
+
+async def _follow(journal: JetStreamJournal, position: int, desk: Desk, definitions: Definitions) -> None:
+    async for commits in journal.follow(position):
+        desk.take_in(commits)
+        for commit in commits:
+            if commit.kind == "workflow":
+                definitions.forget(commit.id)
+
+
+async def _until(done: Coroutine[None, None, None], stopping: asyncio.Event) -> None:
+    """Wait for `done`, or for the end of the process."""
+    waits = [asyncio.ensure_future(done), asyncio.ensure_future(stopping.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _repeat(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await act()
+
+
+def _sweeping(crew: Crew) -> Callable[[], Awaitable[None]]:
+    async def sweep() -> None:
+        try:
+            await crew.sweep(time.monotonic())
+        except (BrokerError, JournalError) as problem:
+            log.warning("the crew is not swept: %s", problem)
+
+    return sweep
+
+
+def _ticking(follow_up: FollowUp) -> Callable[[], Awaitable[None]]:
+    async def tick() -> None:
+        follow_up.tick()
+
+    return tick
+
+
+async def _tell_lanes(publisher: Publisher, flow: Flow, desk: Desk, follow_up: FollowUp) -> None:
+    """Tell the API what room there is: at once when it changed, and again before the news gets old."""
+    told: dict[str, int] = {}
+    told_at, as_of = 0.0, -1
+    while True:
+        await asyncio.sleep(LANES_SECONDS)
+        now = time.monotonic()
+        lanes = {}
+        if follow_up.ready:
+            lanes = {skill: room for skill in flow.skills() if (room := flow.open_room(skill, now))}
+        if lanes != told or (lanes and desk.position != as_of) or now - told_at > LANES_REPEAT_SECONDS:
+            told, told_at, as_of = lanes, now, desk.position
+            publisher.publish(subjects.LANES, msgspec.json.encode({"as_of": as_of, "lanes": lanes}))
