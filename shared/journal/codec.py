@@ -20,7 +20,7 @@ from eventsourcing.utils import get_topic
 
 from shared.application.clock import from_us, to_us
 from shared.application.ports import Decision, JournalError, StoredCommit
-from shared.broker.subjects import commit_subject, skill_token
+from shared.broker.subjects import id_token, skill_token
 from shared.journal.chain import tip_of
 
 A = TypeVar("A", bound=Aggregate)
@@ -39,10 +39,16 @@ class UnknownEvent(JournalError):
 
 
 class EncodedCommit(NamedTuple):
-    """One commit, ready to be stored. `skill` is the token of the queue that it feeds."""
+    """One commit, ready to be stored.
+
+    `unique` is the filter under which nothing may be stored yet; `skill` is the token of the queue that
+    the commit feeds; `tip` is the SHA-256 of `raw`.
+    """
 
     subject: str
+    unique: str
     raw: bytes
+    tip: bytes
     n: int
     skill: str | None
 
@@ -64,21 +70,24 @@ class Codec:
         """The decision as commits: each release of a task ends one, the rest is the last."""
         commits: list[EncodedCommit] = []
         prev = decision.prev
+        prefix = f"journal.{decision.kind}.{id_token(decision.id)}."
+        id, at = str(decision.id), to_us(decision.events[0].timestamp) if decision.events else 0  # noqa: A001
         for events, skill in self._split(decision.events):
             n = events[0].originator_version
             raw = orjson.dumps(
                 {
-                    "id": str(decision.id),
+                    "id": id,
                     "kind": decision.kind,
                     "n": n,
-                    "at": to_us(events[0].timestamp),
+                    "at": at,
                     "by": decision.by,
                     "prev": prev.hex() if prev is not None else None,
                     "events": [self._plan_of[type(event)].dump(event) for event in events],
                 }
             )
-            commits.append(EncodedCommit(commit_subject(decision.kind, decision.id, n, skill), raw, n, skill))
+            tail = "note" if skill is None else f"run.{skill}"
             prev = tip_of(raw)
+            commits.append(EncodedCommit(f"{prefix}{n}.{tail}", f"{prefix}{n}.>", raw, prev, n, skill))
         return commits
 
     def decode(self, sequence: int, subject: str, raw: bytes) -> StoredCommit:

@@ -30,7 +30,6 @@ from shared.broker.batches import (
 from shared.broker.errors import NoAnswer, NoResponders, NotSent, Refused
 from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
-from shared.broker.subjects import id_token
 from shared.journal.codec import EncodedCommit
 
 GROUP_MESSAGES = 250
@@ -70,10 +69,13 @@ class Commits(Protocol):
         ...
 
 
-def messages_of(kind: str, id: UUID, commits: Sequence[EncodedCommit]) -> list[Key]:  # noqa: A002
+def messages_of(commits: Sequence[EncodedCommit]) -> list[Key]:
     """The commits of one decision as messages; the first is unique by its version."""
-    unique = f"journal.{kind}.{id_token(id)}.{commits[0].n}.>".encode()
-    return [Key(c.subject.encode(), c.raw, unique if i == 0 else None) for i, c in enumerate(commits)]
+    first, *rest = commits
+    return [
+        Key(first.subject.encode(), first.raw, first.unique.encode()),
+        *(Key(commit.subject.encode(), commit.raw, None) for commit in rest),
+    ]
 
 
 class PipelinedCommits:

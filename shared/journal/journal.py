@@ -19,7 +19,7 @@ from shared.broker.errors import BrokerError
 from shared.broker.publisher import Publisher
 from shared.broker.streams import api, durability
 from shared.broker.subjects import JOURNAL, aggregate_filter
-from shared.journal.chain import tip_of, verify
+from shared.journal.chain import verify
 from shared.journal.codec import Codec
 from shared.journal.commits import Commits, Entry, GroupedCommits, PipelinedCommits, messages_of
 from shared.journal.follow import follow
@@ -82,18 +82,18 @@ class JetStreamJournal:
         commits = self.codec.encode(decision)
         if not commits:
             raise ValueError("a decision without events has nothing to store")
-        messages = messages_of(decision.kind, decision.id, commits)
-        size = sum(len(commit.raw) for commit in commits)
+        messages = messages_of(commits)
+        sizes = [len(commit.raw) for commit in commits]
         done: asyncio.Future[int] = self._loop.create_future()
-        if max(len(commit.raw) for commit in commits) > self._connection.max_payload - _HEADER_ROOM:
+        if max(sizes) > self._connection.max_payload - _HEADER_ROOM:
             done.set_exception(
                 JournalUnavailable(f"{decision.kind} {decision.id}: a commit is larger than the broker takes")
             )
         else:
             deadline = self._loop.time() + self.timeout
-            entry = Entry(decision.kind, decision.id, commits[0].n, messages, size, deadline, done)
+            entry = Entry(decision.kind, decision.id, commits[0].n, messages, sum(sizes), deadline, done)
             self._commits.put(entry)
-        return done, tip_of(commits[-1].raw)
+        return done, commits[-1].tip
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
         commits = await self._read(self.codec.kind_of(cls), id)

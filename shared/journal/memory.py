@@ -42,7 +42,7 @@ class MemoryJournal:
             stored.append(record)
         for follower in self._followers:
             follower.set()
-        return Appended(len(self.commits), tip_of(commits[-1].raw))
+        return Appended(len(self.commits), commits[-1].tip)
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
         commits = await self.history(self.codec.kind_of(cls), id)

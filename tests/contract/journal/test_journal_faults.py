@@ -243,14 +243,15 @@ async def test_a_closed_follower_leaves_no_consumer(journal: JetStreamJournal, s
     await follower.aclose()  # type: ignore[attr-defined]
 
     async with asyncio.timeout(5):
-        while (await api(connection, "CONSUMER.NAMES.JOURNAL"))["consumers"]:  # noqa: ASYNC110
+        while (await api(connection, "CONSUMER.NAMES.JOURNAL"))["consumers"]:
             await asyncio.sleep(0.01)
 
 
 async def test_of_two_processes_that_decide_about_one_version_one_is_taken(
     server: NatsServer, journal: JetStreamJournal
 ) -> None:
-    rival = await JetStreamJournal.open(await server.connect("rival"), EVENTS, KINDS)
+    rival = await JetStreamJournal.open(await server.connect("rival"), EVENTS, KINDS, timeout=60)
+    journal.timeout = 60  # so many lost races take many syncs
     books = [new_id() for _ in range(200)]
 
     outcomes = await asyncio.gather(
@@ -301,5 +302,5 @@ async def reload(journal: JetStreamJournal, book: UUID) -> object:
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (conditions of many sources)
+        while not condition():
             await asyncio.sleep(0.005)

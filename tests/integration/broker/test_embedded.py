@@ -124,7 +124,7 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     two.start()
     try:
         async with asyncio.timeout(10):
-            while two.pid is not None:  # noqa: ASYNC110 (it finds its port taken)
+            while two.pid is not None:
                 await asyncio.sleep(0.01)
         with pytest.raises(BrokerUnavailable, match=r"ended: .*address already in use"):
             await two.wait_ready()
@@ -145,7 +145,7 @@ async def test_it_dies_with_its_parent(tmp_path: Path) -> None:
         assert is_running(child)
         os.kill(parent.pid, signal.SIGKILL)
     async with asyncio.timeout(10):
-        while is_running(child):  # noqa: ASYNC110
+        while is_running(child):
             await asyncio.sleep(0.01)
 
 
@@ -162,10 +162,10 @@ async def test_an_outage_is_one_line_of_log(
     connection.on_back.append(back.set)
     nats_server.server.kill()
     async with asyncio.timeout(10):
-        while "reconnecting" not in caplog.text:  # noqa: ASYNC110
+        while "reconnecting" not in caplog.text:
             await asyncio.sleep(0.01)
     async with asyncio.timeout(10):
-        while connection.server_pool[0].reconnects < 3:  # noqa: ASYNC110
+        while connection.server_pool[0].reconnects < 3:
             await asyncio.sleep(0.01)
     nats_server.server.start()
     async with asyncio.timeout(10):

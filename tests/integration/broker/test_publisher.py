@@ -87,7 +87,7 @@ async def test_requests_wait_for_the_line_and_go_out_when_it_is_back(
     await echo(nats_server)
     nats_server.server.kill()
     async with asyncio.timeout(5):
-        while publisher.connection.is_connected:  # noqa: ASYNC110
+        while publisher.connection.is_connected:
             await asyncio.sleep(0.01)
     waiting = publisher.request("echo", b"later", timeout=10)
     late = publisher.request("echo", b"too late", timeout=0.1)

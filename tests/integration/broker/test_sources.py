@@ -57,7 +57,7 @@ async def test_what_came_while_a_batch_was_handled_is_the_next_batch(
     for number in range(100):
         publisher.publish("news.2", b"%d" % number)
     async with asyncio.timeout(5):
-        while source.waiting < 100:  # noqa: ASYNC110
+        while source.waiting < 100:
             await asyncio.sleep(0.001)
     assert [int(message.data) for message in await anext(batches)] == list(range(100))
 
@@ -67,7 +67,7 @@ async def test_a_batch_is_never_larger_than_asked_for(nats_server: NatsServer, p
     for _ in range(25):
         publisher.publish("news")
     async with asyncio.timeout(5):
-        while source.waiting < 25:  # noqa: ASYNC110
+        while source.waiting < 25:
             await asyncio.sleep(0.001)
     batches = source.batches()
     assert [len(await anext(batches)) for _ in range(3)] == [10, 10, 5]
@@ -79,7 +79,7 @@ async def test_a_group_shares_the_messages(nats_server: NatsServer, publisher: P
     for _ in range(200):
         publisher.publish("news")
     async with asyncio.timeout(5):
-        while one.waiting + two.waiting < 200:  # noqa: ASYNC110
+        while one.waiting + two.waiting < 200:
             await asyncio.sleep(0.001)
     assert one.waiting > 0
     assert two.waiting > 0
@@ -105,7 +105,7 @@ async def test_a_stopped_source_gives_what_it_has_and_ends(
     source = await SubjectSource.open(connection, "news")
     publisher.publish("news", b"last")
     async with asyncio.timeout(5):
-        while not source.waiting:  # noqa: ASYNC110
+        while not source.waiting:
             await asyncio.sleep(0.001)
     await source.stop()
     assert [[m.data for m in batch] async for batch in source.batches()] == [[b"last"]]
@@ -144,7 +144,7 @@ async def test_no_more_is_asked_for_than_the_window(nats_server: NatsServer, pub
     await release(publisher, "resize", 50)
     info = await api(connection, f"CONSUMER.INFO.JOURNAL.{consumer}")
     async with asyncio.timeout(5):
-        while source.waiting < 10:  # noqa: ASYNC110
+        while source.waiting < 10:
             await asyncio.sleep(0.001)
     assert info["num_pending"] == 40
     assert source.waiting == 10
