@@ -102,8 +102,9 @@ class ReadModel:
         end = time.monotonic() + timeout
         pause = 0.002
         while self._known < sequence:
+            stored = await self.position()
             # A rebuilt store never falls behind what it replaced, so the highest position seen stays true.
-            self._known = max(self._known, await self.position())
+            self._known = max(self._known, stored)
             if self._known >= sequence:
                 break
             left = end - time.monotonic()

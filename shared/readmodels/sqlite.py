@@ -105,7 +105,6 @@ class SqliteDatabase:
         raise ReadModelUnavailable(f"no read model in {self._folder}")
 
     def writer(self) -> SqliteSession:
-        self._folder.mkdir(parents=True, exist_ok=True)
         name = self._served_name()
         if name is not None and (self._folder / name).exists():
             session = _open(self._folder / name)
@@ -119,6 +118,7 @@ class SqliteDatabase:
         return self.writer()
 
     def beside(self) -> SqliteSession:
+        self._folder.mkdir(parents=True, exist_ok=True)
         self.drop_beside()
         served = self._served_name()
         number = int(served.removesuffix(".db")) + 1 if served else 1
