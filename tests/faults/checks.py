@@ -207,11 +207,10 @@ def no_attempt_is_released_twice(evidence: Evidence) -> list[Violation]:
     for job, events in evidence.history.jobs.items():
         last: dict[int, int] = {}
         for event in events:
-            if event.topic == "TaskReleased":
-                task, attempt = event.fields["task"], event.fields["attempt"]
-                if attempt <= last.get(task, 0):
+            if event.topic == "TaskReleased" and event.task is not None:
+                if event.attempt <= last.get(event.task, 0):
                     found.append(Violation("no_attempt_is_released_twice", str(job), _place(event)))
-                last[task] = attempt
+                last[event.task] = event.attempt
     return found
 
 
@@ -222,13 +221,14 @@ def results_belong_to_released_attempts(evidence: Evidence) -> list[Violation]:
     for job, events in evidence.history.jobs.items():
         out: dict[int, int] = {}
         for event in events:
-            task, attempt = event.fields.get("task"), event.fields.get("attempt")
-            if event.topic == "TaskReleased" and task is not None and attempt is not None:
-                out[task] = attempt
-            elif event.topic in RESULTS and (task is None or out.pop(task, None) != attempt):
+            if event.task is None:
+                continue
+            if event.topic == "TaskReleased":
+                out[event.task] = event.attempt
+            elif event.topic in RESULTS and out.pop(event.task, None) != event.attempt:
                 found.append(Violation(rule, str(job), _place(event)))
-            elif event.topic in ("TaskTimedOut", "TaskCancelled") and task is not None:
-                out.pop(task, None)
+            elif event.topic in ("TaskTimedOut", "TaskCancelled"):
+                out.pop(event.task, None)
     return found
 
 
@@ -238,10 +238,8 @@ def results_come_from_runs(evidence: Evidence) -> list[Violation]:
     if not evidence.executions:
         return []
     ran = by_attempt(evidence.executions)
-    released = {
-        (job, e.fields["task"], e.fields["attempt"]) for job, e in evidence.history.each("TaskReleased")
-    }
-    accepted = {(job, e.fields["task"], e.fields["attempt"]) for job, e in evidence.history.each(*RESULTS)}
+    released = _attempts(evidence.history, "TaskReleased")
+    accepted = _attempts(evidence.history, *RESULTS)
     return [
         Violation(rule, _attempt(of), "accepted, but no worker ran it") for of in accepted - ran.keys()
     ] + [Violation(rule, _attempt(of), "run, but never released") for of in ran.keys() - released]
@@ -362,9 +360,14 @@ def summary(evidence: Evidence) -> dict[str, int]:
     return dict(numbers)
 
 
+def _attempts(history: History, *topics: str) -> set[tuple[UUID, int, int]]:
+    events = history.each(*topics)
+    return {(job, event.task, event.attempt) for job, event in events if event.task is not None}
+
+
 def _place(event: Event) -> str:
-    which = ", ".join(f"{name} {event.fields[name]}" for name in ("task", "attempt") if name in event.fields)
-    return f"{event.topic} ({which}) at version {event.version}"
+    which = "" if event.task is None else f" of task {event.task} attempt {event.attempt}"
+    return f"{event.topic}{which} at version {event.version}"
 
 
 def _attempt(of: tuple[UUID, int, int]) -> str:

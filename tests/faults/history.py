@@ -26,6 +26,16 @@ class Event(NamedTuple):
     at: int
     sequence: int
 
+    @property
+    def task(self) -> int | None:
+        """The task that it is about, None if it is about none."""
+        return self.fields.get("task")
+
+    @property
+    def attempt(self) -> int:
+        """The attempt of the task; a field that has its default value, here 1, may be left out."""
+        return int(self.fields.get("attempt", 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
