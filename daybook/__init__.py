@@ -1,10 +1,31 @@
-"""Daybook, for those who use it: submit jobs, run tasks.
+"""Daybook, for those who use it: submit jobs, run tasks, write workflows.
 
-from daybook import Client, Worker
+from daybook import Blueprint, Client, Worker
 """
 
-from daybook.blueprint import Blueprint
-from daybook.client import AsyncClient, Client
-from daybook.worker import Result, TaskContext, Worker
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daybook.blueprint import Blueprint
+    from daybook.client import AsyncClient, Client
+    from daybook.worker import Result, TaskContext, Worker
 
 __all__ = ["AsyncClient", "Blueprint", "Client", "Result", "TaskContext", "Worker"]
+
+_HOMES = {
+    "AsyncClient": "daybook.client",
+    "Blueprint": "daybook.blueprint",
+    "Client": "daybook.client",
+    "Result": "daybook.worker",
+    "TaskContext": "daybook.worker",
+    "Worker": "daybook.worker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load each part when it is asked for: a worker's processes need no HTTP client, a client no broker."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)

@@ -24,7 +24,7 @@ class ChoiceError(Exception):
 
 
 class Actions:
-    """Given to a handler as `actions`. Nothing happens while it runs: the choice is carried out afterwards."""
+    """Given to a handler as `actions`. What is chosen is carried out when it has returned."""
 
     def __init__(self) -> None:
         self._chosen: dict[str, Any] | None = None
@@ -154,8 +154,6 @@ def transitions_of(transitions: Transitions | None) -> dict[str, str]:
 
 
 def _name(value: Any) -> str:
-    if callable(value) and hasattr(value, "__name__"):
-        value = value.__name__  # the handler itself stands for its state
     if not isinstance(value, str) or not value:
         raise ChoiceError(f"{value!r} is not a name")
     return value

@@ -166,6 +166,8 @@ class _Child:
                 stdin.write(orjson.dumps(asked) + b"\n")
                 await stdin.drain()
                 line = await stdout.readline()
+        except TimeoutError:  # it is an OSError too
+            raise
         except (OSError, ValueError) as error:
             raise ChildDied(f"the process of the handlers broke: {error!r}") from error
         if not line.endswith(b"\n"):

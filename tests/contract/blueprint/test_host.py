@@ -1,0 +1,186 @@
+"""Handlers in processes of their own: what they choose, how they fail, and that they can be stopped."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # it has no types
+import pytest
+
+from shared.blueprints.host import HandlerFailed, HandlerHost
+from shared.domain.graph import validate
+from shared.domain.job import AwaitApproval, Dispatch, GoTo, Parallel, RunWorkflow, TaskSpec
+
+CODE = """
+import os, time
+from daybook import Blueprint
+from daybook.errors import InvalidInput
+
+print("a file may print")
+bp = Blueprint("order")
+
+@bp.state(start=True)
+def check(input, actions):
+    print("so may a handler")
+    match input["how"]:
+        case "dispatch":
+            actions.dispatch_task("stock", {"n": 1}, {"success": "finished"}, run_timeout=5, urgency=9)
+        case "parallel":
+            tasks = [("a", 1), {"skill": "b", "name": "second"}]
+            actions.dispatch_parallel(tasks, "finished", failures="fail")
+        case "approval":
+            actions.await_human_approval({"yes": "finished"}, name="legal", message="?", timeout=3)
+        case "child":
+            actions.run_blueprint("other", {"n": 1}, "finished", version=2)
+        case "pid":
+            actions.go_to("finished", os.getpid())
+        case "loop":
+            while True:
+                pass
+        case "die":
+            os._exit(9)
+        case "raise":
+            raise ValueError("no such luck")
+        case "refuse":
+            raise InvalidInput("not this", code="nope")
+        case "exit":
+            raise SystemExit("bye")
+        case "odd":
+            actions.go_to("finished", object())
+        case "nothing":
+            pass
+
+@bp.state(end=True)
+def finished(last, context, results, job_id):
+    return [last, context, results, job_id]
+"""
+
+VIEW: dict[str, Any] = {"job_id": "j", "input": {}, "context": {}, "results": {}, "last": None}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "order.py").write_text(CODE)
+    (tmp_path / "_private.py").write_text("raise RuntimeError")
+    return tmp_path
+
+
+@pytest.fixture
+async def host(folder: Path) -> AsyncIterator[HandlerHost]:
+    host = HandlerHost(folder, time_limit_seconds=5.0)
+    yield host
+    await host.stop()
+
+
+def asked(how: str) -> dict[str, Any]:
+    return {**VIEW, "input": {"how": how}}
+
+
+@pytest.mark.parametrize(
+    ("how", "action"),
+    [
+        (
+            "dispatch",
+            Dispatch(TaskSpec("stock", {"n": 1}, run_timeout=5, urgency=9), {"success": "finished"}),
+        ),
+        ("parallel", Parallel((TaskSpec("a", 1), TaskSpec("b", name="second")), "finished", "fail")),
+        ("approval", AwaitApproval("legal", {"yes": "finished"}, "?", 3)),
+        ("child", RunWorkflow("other", {"success": "finished"}, {"n": 1}, 2)),
+    ],
+)
+async def test_a_handlers_choice_is_an_action_of_the_domain(
+    host: HandlerHost, how: str, action: object
+) -> None:
+    assert await host.run("order", "check", asked(how)) == action
+
+
+async def test_a_handler_sees_the_job(host: HandlerHost) -> None:
+    view = {**VIEW, "last": 1, "context": {"c": 2}, "results": {"check": 3}}
+    assert await host.run("order", "finished", view) == GoTo("finished:end", [1, {"c": 2}, {"check": 3}, "j"])
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "code", "text"),
+    [
+        ("raise", "transient", "ValueError", "blueprint 'order', state 'check': no such luck"),
+        ("refuse", "invalid_input", "nope", "blueprint 'order', state 'check': not this"),
+        ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': bye"),
+        ("odd", "contract_violation", "not_json", "the action is not JSON"),
+        ("nothing", "contract_violation", "blueprint", "state 'check': its handler chose no action"),
+        ("die", "transient", "handler_died", "ended with status 9"),
+    ],
+)
+async def test_a_handler_that_fails_says_where_and_the_next_one_runs(
+    host: HandlerHost, how: str, kind: str, code: str, text: str
+) -> None:
+    with pytest.raises(HandlerFailed, match=text) as caught:
+        await host.run("order", "check", asked(how))
+    assert (caught.value.error.kind, caught.value.error.code) == (kind, code)
+    assert isinstance(await host.run("order", "check", asked("dispatch")), Dispatch)
+
+
+async def test_a_handler_that_never_ends_is_killed_at_its_time_limit(folder: Path) -> None:
+    host = HandlerHost(folder, time_limit_seconds=0.3)
+    try:
+        action = await host.run("order", "check", asked("pid"))
+        assert isinstance(action, GoTo)
+        with pytest.raises(HandlerFailed, match=r"no answer within 0\.3 s") as caught:
+            await host.run("order", "check", asked("loop"))
+        assert caught.value.error.kind == "timeout"
+        assert not psutil.pid_exists(action.payload)
+        assert isinstance(await host.run("order", "check", asked("dispatch")), Dispatch)
+    finally:
+        await host.stop()
+
+
+async def test_a_process_is_kept_for_the_next_handler_and_ends_with_the_host(folder: Path) -> None:
+    host = HandlerHost(folder, time_limit_seconds=5.0)
+    first = await host.run("order", "check", asked("pid"))
+    second = await host.run("order", "check", asked("pid"))
+    assert isinstance(first, GoTo)
+    assert first == second
+    await host.stop()
+    assert not psutil.pid_exists(first.payload)
+
+
+async def test_many_handlers_wait_their_turn(host: HandlerHost) -> None:
+    actions = await asyncio.gather(*(host.run("order", "check", asked("pid")) for _ in range(20)))
+    assert len({action.payload for action in actions if isinstance(action, GoTo)}) == 1
+
+
+async def test_the_sources_of_a_folder_are_graphs_that_can_be_published(
+    host: HandlerHost, folder: Path
+) -> None:
+    (folder / "broken.py").write_text("import nothing_of_that_name")
+    (folder / "twin.py").write_text(CODE)
+    (folder / "wrong.py").write_text("from daybook import Blueprint\nbp = Blueprint('wrong')")
+    sources, problems = await host.sources()
+    assert [(source.name, source.file) for source in sources] == [("order", "order.py")]
+    assert validate(sources[0].graph) == []
+    assert sources[0].graph["meta"] == {"blueprint": {"file": "order.py", "sha256": sources[0].sha256}}
+    assert len(problems) == 3
+    assert "broken.py" in problems[0]
+    assert "it is in two files, order.py and twin.py" in problems[1]
+    assert "exactly one state is the start, not 0" in problems[2]
+
+
+async def test_new_code_is_another_definition_and_runs_after_a_reload(
+    host: HandlerHost, folder: Path
+) -> None:
+    (before,), _ = await host.sources()
+    assert isinstance(await host.run("order", "check", asked("dispatch")), Dispatch)
+    (folder / "order.py").write_text(CODE.replace('"stock"', '"store"'))
+    (after,), _ = await host.sources()
+    assert before.sha256 != after.sha256
+    await host.reload()
+    action = await host.run("order", "check", asked("dispatch"))
+    assert isinstance(action, Dispatch)
+    assert action.task.skill == "store"
+
+
+async def test_an_unknown_blueprint_or_state_is_named(host: HandlerHost) -> None:
+    with pytest.raises(HandlerFailed, match="blueprint 'nobody': there is no such blueprint"):
+        await host.run("nobody", "check", VIEW)
+    with pytest.raises(HandlerFailed, match="blueprint 'order', state 'nowhere': there is no such state"):
+        await host.run("order", "nowhere", VIEW)
