@@ -5,10 +5,10 @@ A command has three answers: it happened (events), it had happened (none), it ca
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
-from eventsourcing.domain import Aggregate
+from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from shared.domain.errors import IllegalTransition, NotThere
 from shared.domain.job import effects, handlers, waits
@@ -27,10 +27,11 @@ from shared.domain.job.events import (
     TaskProgressed,
     TaskReleased,
     TaskSucceeded,
+    made,
 )
 from shared.domain.job.reports import is_worth_recording, objection, repeats
 from shared.domain.job.spec import Facts, JobSpec
-from shared.domain.job.state import Child, Group, Handling, JobState, Waiting
+from shared.domain.job.state import Child, JobState, Waiting
 from shared.domain.job.walk import Walk
 from shared.domain.values import ACCEPTED, Json, Status, TaskError, Verdict, span_us
 
@@ -46,7 +47,7 @@ class Job(JobState, Aggregate):
 
     @property
     def status(self) -> Status:
-        """Where the job stands; of several tasks, the one that is farthest decides."""
+        """Where the job stands; of several tasks and waits, the one that is farthest decides."""
         if self.ended is not None:
             return self.ended
         if self.paused:
@@ -58,14 +59,12 @@ class Job(JobState, Aggregate):
             return Status.ASSIGNED
         if words & {"released", "queued"}:
             return Status.QUEUED
-        if words:
-            return Status.RETRY_SCHEDULED
         kinds = {type(live) for live in self.activations.values()}
+        if Child in kinds:
+            return Status.WAITING_CHILDREN
         if Waiting in kinds:
             return Status.WAITING_SIGNAL
-        if Child in kinds or (Group in kinds and Handling not in kinds):
-            return Status.WAITING_CHILDREN
-        return Status.PENDING
+        return Status.RETRY_SCHEDULED if words else Status.PENDING
 
     @property
     def is_ended(self) -> bool:
@@ -86,10 +85,12 @@ class Job(JobState, Aggregate):
     def accept(cls, id: UUID, spec: JobSpec, facts: Facts) -> "Job":  # noqa: A002
         """A new job, gone on to where it waits for the world. Raises InvalidValue."""
         spec.check()
-        fields = vars(spec)
+        fields = {**vars(spec), "timestamp": facts.now, "originator_topic": cls.TOPIC}
         if not spec.definition:
-            fields = {**fields, "definition": facts.graph.hash}
-        job = cls._create(JobAccepted, id=id, timestamp=facts.now, **fields)
+            fields["definition"] = facts.graph.hash
+        accepted = made(JobAccepted, id, cls.INITIAL_VERSION, fields)
+        job: Job = accepted.mutate(None)
+        job.pending_events.append(accepted)
         walk = Walk(job, facts)
         walk.enter(facts.graph.entry, 0, 0, spec.input)
         walk.run()
@@ -207,6 +208,8 @@ class Job(JobState, Aggregate):
         claimed = self.tasks[task]
         until = facts.now_us + span_us(lease)
         if claimed.worker is None:
+            if started_at is None and claimed.status == "running":
+                started_at = facts.now_us  # it told of progress before
             self.trigger_event(
                 TaskClaimed,
                 timestamp=facts.now,
@@ -315,6 +318,18 @@ class Job(JobState, Aggregate):
         walk.attempt_failed(self.tasks[task], error, by=f"worker:{worker}")
         walk.run()
         return ACCEPTED
+
+    def trigger_event(self, event_class: type[CanMutateAggregate[UUID]], **kwargs: Any) -> None:
+        """Makes the event and applies it, as the library does, but for its checks.
+
+        Is the topic registered, do id and version fit, a call for every frozen field: these are half of what
+        a TaskReleased costs (10.5 µs, 5.1 without). `originator_id` and `timestamp` are given as ever.
+        """
+        event = made(event_class, self._id, self._version + 1, kwargs)
+        event.apply(self)
+        self._version += 1
+        self._modified_on = event.timestamp
+        self._pending_events.append(event)
 
     # -- private
 

@@ -322,7 +322,7 @@ class ApprovalReceived(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         waiting = aggregate.deactivate(self.activation)
-        aggregate.received[self.name] = self.decision
+        aggregate.approvals[self.name] = self.decision
         aggregate.outputs[waiting.node] = {"decision": self.decision, "by": self.by}
 
 
@@ -386,7 +386,8 @@ class ChildEnded(JobEvent):
     def apply(self, aggregate: JobState) -> None:
         if aggregate.orphans.pop(self.activation, None) is None:
             child = aggregate.deactivate(self.activation)
-            aggregate.outputs[child.node] = self.output
+            if self.error is None:
+                aggregate.outputs[child.node] = self.output
 
 
 @dataclass(frozen=True)

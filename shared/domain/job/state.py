@@ -162,7 +162,12 @@ Activation: TypeAlias = Waiting | Child | Handling | Group | Repetition | Region
 
 
 class JobState:
-    """The state that the events fold to. Only events change it."""
+    """The state that the events fold to. Only events change it.
+
+    `live_tasks` and `activations` hold what has not ended; `outputs` the last output of each node;
+    `signals` those that came before their wait, `received` and `approvals` the last of each name;
+    `ignored` the reports recorded as ignored; `orphans` children (activation, id) that nobody waits for.
+    """
 
     spec: "JobAccepted"
     tasks: dict[int, Task]
@@ -173,6 +178,7 @@ class JobState:
     context: dict[str, Json]
     signals: dict[str, Json]
     received: dict[str, Json]
+    approvals: dict[str, str]
     ignored: set[tuple[int, int, str, str, str]]
     orphans: dict[int, str]
     paused: bool
@@ -190,6 +196,7 @@ class JobState:
         self.context = {}
         self.signals = {}
         self.received = {}
+        self.approvals = {}
         self.ignored = set()
         self.orphans = {}
         self.paused = False
@@ -246,7 +253,7 @@ class JobState:
         self.last_activation = activation.id
 
     def deactivate(self, activation: int) -> Activation:
-        """The node is left, or given up. A child that still runs is remembered as an orphan."""
+        """The node is left, or given up."""
         return self.activations.pop(activation)
 
     def end(self, status: Status, output: Json = None, error: dict[str, Json] | None = None) -> None:

@@ -35,8 +35,7 @@ def approve(job: "Job", decision: str, facts: Facts, by: str, name: str | None) 
     """Wakes the approval of that name, or the only one."""
     awaited = [w for w in _awaited(job, "approval") if name in (None, w.name)]
     if not awaited:
-        known = job.received.values() if name is None else (job.received.get(name),)
-        if decision in known:
+        if decision in (job.approvals.values() if name is None else (job.approvals.get(name),)):
             return
         raise IllegalTransition("approve", job.status, "no approval is awaited")
     if name is None and len({w.name for w in awaited}) > 1:
@@ -95,7 +94,7 @@ def child_ended(
         raise NotThere("child", child)
     walk = Walk(job, facts)
     live = job.activations.get(activation)
-    if activation in job.orphans:
+    if job.orphans.get(activation) == child:
         walk.emit(ChildEnded, activation=activation, child=child, outcome=outcome)
         return
     if not isinstance(live, Child) or live.child != child:
