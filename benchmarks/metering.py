@@ -101,6 +101,14 @@ class Meter:
         return total
 
 
+def peak_rss(pid: int) -> int:
+    """The most bytes a process ever had resident."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessEnded("process", pid)
+
+
 def usage(before: Sample, after: Sample) -> Usage:
     """Raises ProcessEnded when a process of `before` is missing in `after`."""
     cpu: dict[str, float] = {}

@@ -77,6 +77,11 @@ class System:
     def worker(self) -> int:
         return self._processes[1].pid
 
+    @property
+    def nats_password(self) -> str:
+        """Of the user `daybook` on the embedded broker."""
+        return (self.data / "data" / "nats" / "daybook.password").read_text()
+
     def meter(self, load: int | None = None) -> Meter:
         """Watches every process of the system, the worker, and the load generator with this id."""
         roots = {self.supervisor: "up", self.worker: "worker"}
@@ -135,7 +140,7 @@ class System:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "daybook", "up", "--data", str(self.data / "data")]
-        command += ["--http", f"127.0.0.1:{_free_port()}", "--grpc", f"127.0.0.1:{_free_port()}"]
+        command += ["--http", f"127.0.0.1:{free_port()}", "--grpc", f"127.0.0.1:{free_port()}"]
         supervisor = self._spawn(command, "up", self._env, stdout=subprocess.PIPE)
         self.url, _, self.nats_url = self._ready(supervisor)
         env = {**self._env, "DAYBOOK_NATS_URL": self.nats_url, "DAYBOOK_WORKER_TOKEN": WORKER_TOKEN}
@@ -183,7 +188,8 @@ class System:
         shutil.rmtree(self.data, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
