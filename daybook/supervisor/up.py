@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ ORPHAN_SECONDS = 12.0
 
 
 def up(
-    settings: Settings, *, nats_port: int | None = None, services: dict[str, Sequence[str]] | None = None
+    settings: Settings, *, nats_port: int | None = None, services: Mapping[str, Sequence[str]] = SERVICES
 ) -> int:
     """Run everything until SIGTERM or SIGINT; the exit status: 0 when told to stop, 1 when it cannot run.
 
@@ -44,7 +44,7 @@ def up(
     try:
         folder.hold()
         try:
-            asyncio.run(_Up(settings, folder, nats_port, services or dict(SERVICES)).run())
+            asyncio.run(_Up(settings, folder, nats_port, services).run())
         finally:
             folder.release()
     except SupervisorError as error:
@@ -59,7 +59,7 @@ class _Up:
         settings: Settings,
         folder: RunFolder,
         nats_port: int | None,
-        services: dict[str, Sequence[str]],
+        services: Mapping[str, Sequence[str]],
     ) -> None:
         self._services = services
         self._folder = folder

@@ -15,7 +15,10 @@ from shared.settings import Settings
 async def main(settings: Settings, process: Process) -> None:
     """Sweep until the process is told to stop. It is ready once connected: the rows may come later."""
     connection = await connect(
-        settings.nats_url, name="daybook-scheduler", user="daybook", password=settings.nats_password
+        settings.nats_url,
+        name="daybook-scheduler",
+        user=settings.nats_user if settings.nats_password else None,
+        password=settings.nats_password or None,
     )
     try:
         publisher = await Publisher.start(connection)
