@@ -6,6 +6,7 @@ A service's `__main__` is `run("api", main)`. `main(settings, process)` puts the
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -76,9 +77,21 @@ def run(role: str, main: Callable[[Settings, Process], Awaitable[None]]) -> None
         style="json" if settings.profile == "production" else "text",
         secrets=settings.secrets(),
     )
+    _collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(_serve(role, main, settings))
     sys.exit(status)
+
+
+def _collect_seldom() -> None:
+    """Leave what was loaded at the start out of garbage collection, and look at the rest less often.
+
+    The heaps here are large and nearly free of cycles: at the default thresholds, collections took
+    several per cent of a loaded process.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]], settings: Settings) -> int:

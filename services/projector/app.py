@@ -14,6 +14,7 @@ from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
 from shared.settings import Settings
+from shared.telemetry.export import SpanExport
 
 
 async def main(settings: Settings, process: Process) -> None:
@@ -24,13 +25,17 @@ async def main(settings: Settings, process: Process) -> None:
     try:
         await declare_streams(connection)
         # It only reads: how appends are made durable does not matter.
-        journal = JetStreamJournal(await Publisher.start(connection), Codec(EVENTS, AGGREGATES), sync_always=False)
+        journal = JetStreamJournal(
+            await Publisher.start(connection), Codec(EVENTS, AGGREGATES), sync_always=False
+        )
         store = database(settings.readmodel_url, settings.data)
         announcer = Announcer(publisher(connection))
         projector = Projector(store, journal, announcer)
         commands = Commands(connection, store, journal, projector)
         await commands.open()
         projecting = asyncio.create_task(projector.run())
+        export = SpanExport(settings.otlp_endpoint) if settings.otlp_endpoint else None
+        exporting = asyncio.create_task(export.run(journal, projector.position)) if export else None
         stopping = asyncio.create_task(process.stopping.wait())
         try:
             process.ready()
@@ -42,6 +47,10 @@ async def main(settings: Settings, process: Process) -> None:
             await commands.close()
             projecting.cancel()
             await asyncio.wait({projecting})
+            if export and exporting:
+                exporting.cancel()
+                await asyncio.wait({exporting})
+                export.close()
             announcer.close()
             projector.close()
             await journal.publisher.stop()
