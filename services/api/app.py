@@ -42,7 +42,7 @@ async def main(settings: Settings, process: Process) -> None:
     connection = await connect(
         settings.nats_url,
         name="daybook-api",
-        user=settings.nats_user if settings.nats_password else None,
+        user="daybook" if settings.nats_password else None,
         password=settings.nats_password or None,
     )
     try:

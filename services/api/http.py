@@ -60,6 +60,7 @@ class Parts:
 def server_of(parts: Parts) -> FrontDoor:
     """The application that uvicorn serves."""
     app = framework_of(parts)
+    parts.metrics.watches.set_function(lambda: parts.follower.watching)
     waiting = Waiting(parts.journal, parts.follower)
     submitting = SubmitRoutes(
         parts.authenticator, parts.submit, parts.definitions, waiting, parts.metrics, parts.limits
@@ -78,7 +79,7 @@ def framework_of(parts: Parts) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http_error)
-    # Those that are expected, by the roots of their trees; what is left is a fault of ours, and logged as one.
+    # Those that are expected, by the roots of their trees. What is left is our fault, and logged as such.
     for expected in EXPECTED:
         app.add_exception_handler(expected, _any_error)
     app.add_exception_handler(Exception, _any_error)

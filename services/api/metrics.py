@@ -26,6 +26,8 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        # Finding a child by its labels costs more than counting.
+        self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.submitted = Counter(
             "daybook_jobs_submitted", "Jobs accepted by this process", registry=self.registry
         )
@@ -36,9 +38,15 @@ class Metrics:
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer. `route` is the path with its parameters unfilled, so that there are few."""
-        method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        bound = self._bound.get((method, route, status))
+        if bound is None:
+            known = method if method in _METHODS else "other"
+            bound = self._requests.labels(known, route, str(status)), self._seconds.labels(known, route)
+            if known == method:  # what clients invent is not kept
+                self._bound[(method, route, status)] = bound
+        requests, duration = bound
+        requests.inc()
+        duration.observe(seconds)
 
     def render(self) -> bytes:
         """All of it in the text format of Prometheus."""

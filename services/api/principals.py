@@ -31,10 +31,10 @@ class Principal:
     tenant: str
     roles: frozenset[str]
 
-    def may(self, action: str) -> bool:
-        if any(action in DENIED.get(role, ()) for role in self.roles):
-            return False
-        return any(action in ALLOWED.get(role, ()) for role in self.roles)
+    def actions(self) -> frozenset[str]:
+        """All that they may do."""
+        allowed = frozenset[str]().union(*(ALLOWED.get(role, ()) for role in self.roles))
+        return allowed.difference(*(DENIED.get(role, ()) for role in self.roles))
 
     @property
     def by(self) -> str:
@@ -46,10 +46,10 @@ class Authenticator:
     """Turns an Authorization header into a principal: one digest and one lookup."""
 
     def __init__(self, tokens: Mapping[str, Principal]) -> None:
-        self._known: dict[bytes, tuple[bytes, Principal]] = {}
+        self._known: dict[bytes, tuple[bytes, Principal, frozenset[str]]] = {}
         for token, principal in tokens.items():
             digest = sha256(token.encode()).digest()
-            self._known[digest] = (digest, principal)
+            self._known[digest] = (digest, principal, principal.actions())
 
     def principal(self, authorization: bytes | None, action: str) -> Principal:
         """The principal of "Bearer TOKEN", allowed to do `action`. Raises Problem (401 or 403) otherwise."""
@@ -58,13 +58,13 @@ class Authenticator:
         digest = sha256(authorization[7:].strip()).digest()
         # A dict compares digests, so its timing tells nothing of use about a token; the last word is
         # constant-time.
-        known, principal = self._known.get(digest, _NOBODY)
+        known, principal, actions = self._known.get(digest, _NOBODY)
         if principal is None or not compare_digest(known, digest):
             raise Problem("unauthenticated", "The token is not known.", headers=[_CHALLENGE])
-        if not principal.may(action):
+        if action not in actions:
             raise Problem("forbidden", f"The roles of {principal.subject!r} do not allow {action}.")
         return principal
 
 
-_NOBODY: tuple[bytes, None] = (b"", None)
+_NOBODY: tuple[bytes, None, frozenset[str]] = (b"", None, frozenset())
 _CHALLENGE = ("WWW-Authenticate", 'Bearer realm="daybook"')

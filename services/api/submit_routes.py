@@ -200,7 +200,7 @@ def _retry(retry: Retry) -> dict[str, Json]:
 
 
 def _view(submitted: Submitted) -> dict[str, Any]:
-    return {"job_id": str(submitted.id), "sequence": submitted.sequence, "status": submitted.status}
+    return {"job_id": submitted.id, "sequence": submitted.sequence, "status": submitted.status}
 
 
 def _location(job: UUID) -> bytes:

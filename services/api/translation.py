@@ -27,7 +27,7 @@ EXPECTED: Final[tuple[type[Exception], ...]] = (
 )
 """The roots of everything that may go wrong without being a fault of the server."""
 
-_REFUSALS = {"not_found": "job_not_found", "illegal": "illegal_transition", "invalid": "invalid"}
+_REFUSALS = {"not_found": "not_found", "illegal": "illegal_transition", "invalid": "invalid"}
 _NODE: Final = re.compile(r"node (['\"])(.+?)\1:")
 
 

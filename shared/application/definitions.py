@@ -1,5 +1,7 @@
 """Which graph a job runs: a published workflow by name and version, or the one-task graph of a skill."""
 
+import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -7,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from shared.application.ports import Journal
+from shared.application.ports import Journal, JournalError
 from shared.domain.graph import Graph
 from shared.domain.workflow import Workflow, workflow_id
+
+log = logging.getLogger(__name__)
 
 MAX_CACHED: Final = 1_000
 MAX_AGE_SECONDS: Final = 5.0
@@ -87,7 +91,15 @@ class Definitions:
 
 
 async def forget_as_published(journal: Journal, definitions: Definitions) -> None:
-    """Follow the workflows in the journal for ever and forget each that changes."""
-    async for commits in journal.follow(await journal.last_sequence(), ("workflow",)):
-        for commit in commits:
-            definitions.forget(commit.id)
+    """Follow the workflows in the journal for ever and forget each that changes.
+
+    While the journal cannot be followed, what is cached is read again by its age.
+    """
+    while True:
+        try:
+            async for commits in journal.follow(await journal.last_sequence(), ("workflow",)):
+                for commit in commits:
+                    definitions.forget(commit.id)
+        except JournalError as error:
+            log.warning("cannot follow the workflows: %s", error)
+            await asyncio.sleep(MAX_AGE_SECONDS)

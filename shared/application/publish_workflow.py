@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from shared.application.collecting import collected
 from shared.application.definitions import Definitions
 from shared.application.expressions import check
 from shared.application.ports import Decision, Journal, UnknownOutcome, VersionConflict
@@ -53,7 +54,7 @@ class PublishWorkflow:
             workflow = Workflow.named(tenant, name, self._now()) if recorded is None else recorded.aggregate
             workflow.publish(graph, origin=origin, source=source, now=self._now())
             newest = workflow.newest
-            events = workflow.collect_events()
+            events = collected(workflow)
             if not events:
                 assert recorded is not None, "a workflow begins with a version"
                 return Published(newest.version, newest.definition, recorded.sequence, created=False)

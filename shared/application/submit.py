@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from shared.application.collecting import collected
 from shared.application.ids import derived_id
 from shared.application.ports import Decision, Journal, StoredCommit, UnknownOutcome, VersionConflict
 from shared.application.summary import JobSummary
@@ -83,7 +84,7 @@ class Submit:
         lane = self._lanes.reserve()
         try:
             job = Job.accept(job_id, spec, Facts(self._now(), graph, self._evaluate, has_room=lane.has_room))
-            decision = Decision("job", job_id, job.collect_events(), by)
+            decision = Decision("job", job_id, collected(job), by)
             sequence = await self._append(decision)
         except BaseException:
             lane.dropped()

@@ -56,7 +56,7 @@ def routes_of(w: World) -> Iterator[tuple[str, str, str | None]]:
         if isinstance(route, APIRoute):
             needs = [d.call for d in route.dependant.dependencies if isinstance(d.call, Allowed)]
             action = needs[0].action if needs else None
-            for method in route.methods:
+            for method in route.methods or ():
                 yield method, route.path, action
 
 

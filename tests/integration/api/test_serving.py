@@ -11,11 +11,11 @@ from uuid import UUID
 import httpx
 import orjson
 import pytest
-from eventsourcing.domain import AggregateEvent
 
 from services.api import app as api
 from services.projector import app as projector
 from shared.application.clock import utc_now
+from shared.application.collecting import collected
 from shared.application.expressions import evaluate
 from shared.application.ports import Decision
 from shared.broker import subjects
@@ -55,7 +55,7 @@ class Served:
         if any(task.status == "queued" for task in aggregate.tasks.values()):
             aggregate.release(1, facts)
         aggregate.succeed(1, 1, "w1", output, facts)
-        events: list[AggregateEvent] = list(aggregate.collect_events())
+        events = collected(aggregate)
         return (
             await self.journal.append(Decision("job", UUID(job), events, "worker:w1", recorded.tip))
         ).sequence
@@ -77,7 +77,9 @@ def free_port() -> int:
 async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) -> AsyncIterator[Served]:
     """The processes' own composition, on this loop, until the test is over."""
     address = f"127.0.0.1:{free_port()}"
-    settings = Settings(data=data, http=address, nats_url=nats_server.url, nats_password=nats_server.password)
+    settings = Settings.from_env(
+        data=data, http=address, nats_url=nats_server.url, nats_password=nats_server.password
+    )
     processes = {"api": api.main, **({"projector": projector.main} if project else {})}
     made = {role: Process(role, data) for role in processes}
     tasks = [asyncio.create_task(main(settings, made[role])) for role, main in processes.items()]

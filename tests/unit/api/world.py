@@ -19,6 +19,7 @@ from services.api.principals import Authenticator, Principal
 from services.api.system_routes import Check
 from services.api.watch import Follower
 from shared.application.clock import utc_now
+from shared.application.collecting import collected
 from shared.application.commands import CommandAnswer, DispatcherSilent
 from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
@@ -134,7 +135,7 @@ class InlineDispatcher:
         try:
             match command["command"]:
                 case "cancel":
-                    aggregate.cancel(facts, command.get("reason"), command["by"])
+                    aggregate.cancel(facts, command["reason"], command["by"])
                 case "pause":
                     aggregate.pause(facts, command["by"])
                 case "resume":
@@ -145,7 +146,7 @@ class InlineDispatcher:
                     aggregate.approve(command["decision"], facts, command["by"], command.get("name"))
         except DomainError as error:
             return CommandAnswer(ok=False, code="illegal", message=str(error))
-        events = aggregate.collect_events()
+        events = collected(aggregate)
         sequence = recorded.sequence
         if events:
             decision = Decision("job", job, events, command["by"], recorded.tip)
@@ -234,9 +235,7 @@ class World:
             aggregate.release(1, facts)
         aggregate.claim(1, 1, "w1", timedelta(seconds=60), facts)
         aggregate.succeed(1, 1, "w1", output, facts)
-        await self.journal.append(
-            Decision("job", job_id, aggregate.collect_events(), "worker:w1", recorded.tip)
-        )
+        await self.journal.append(Decision("job", job_id, collected(aggregate), "worker:w1", recorded.tip))
 
     async def succeed_next(self, output: Any = None) -> UUID:
         """Wait for the next job to be accepted, and let it succeed."""
