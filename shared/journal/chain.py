@@ -13,6 +13,12 @@ def tip_of(raw: bytes) -> bytes:
     return sha256(raw).digest()
 
 
+def prev_of(raw: bytes) -> bytes | None:
+    """The hash that a stored commit names as that of the one before it."""
+    prev = _HEAD.decode(raw).prev
+    return bytes.fromhex(prev) if prev is not None else None
+
+
 def verify(commits: Iterable[StoredCommit], after: StoredCommit | None = None) -> bytes | None:
     """Check that `commits` of one aggregate are all of them, in order, as they were written.
 
@@ -24,8 +30,7 @@ def verify(commits: Iterable[StoredCommit], after: StoredCommit | None = None) -
     for commit in commits:
         if commit.n != version + 1:
             raise BrokenChain(commit.kind, commit.id, commit.n, f"version {version + 1} is missing")
-        prev = _HEAD.decode(commit.raw).prev
-        if prev != (tip.hex() if tip is not None else None):
+        if prev_of(commit.raw) != tip:
             raise BrokenChain(
                 commit.kind, commit.id, commit.n, "it was not written after the commit before it"
             )

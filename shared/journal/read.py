@@ -40,6 +40,38 @@ async def read_aggregate(publisher: Publisher, subjects: str, timeout: float) ->
     return messages
 
 
+async def read_range(
+    publisher: Publisher, subjects: str, start: int, limit: int, timeout: float
+) -> list[StoredMessage]:
+    """At most `limit` messages under `subjects` from stream sequence `start` on, in order.
+
+    For tools: with a wildcard it costs the server more than a consumer would once there are many subjects.
+    """
+    found: list[StoredMessage] = []
+    while len(found) < limit:
+        request = {"seq": start, "next_by_subj": subjects, "batch": min(limit - len(found), PAGE)}
+        *messages, end = await publisher.request_many(DIRECT_GET, orjson.dumps(request), timeout)
+        if end.status == NOT_FOUND:
+            break
+        if end.status != END:
+            raise BrokerError(f"{DIRECT_GET}: {end.header.decode('utf-8', 'replace').strip()}")
+        found += [_stored(message) for message in messages]
+        if not messages:
+            break
+        start = found[-1].sequence + 1
+    return found
+
+
+async def read_last(publisher: Publisher, subjects: str, timeout: float) -> StoredMessage | None:
+    """The newest message under `subjects`, None when there is none."""
+    message = await publisher.request(DIRECT_GET, orjson.dumps({"last_by_subj": subjects}), timeout=timeout)
+    if message.status == NOT_FOUND:
+        return None
+    if message.status:
+        raise BrokerError(f"{DIRECT_GET}: {message.header.decode('utf-8', 'replace').strip()}")
+    return _stored(message)
+
+
 async def _pages(publisher: Publisher, prefix: str, timeout: float) -> list[StoredMessage]:
     """The same for a history of more commits than one request gives."""
     messages: list[StoredMessage] = []
