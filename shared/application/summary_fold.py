@@ -65,9 +65,12 @@ def _task_released(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
 def _open_task(job: "JobSummary", data: Mapping[str, Any], at: int, phase: str) -> None:
     get = data.get
     number = data["task"]
+    attempt = get("attempt", 1)
+    if attempt > 1 and number not in job.tasks:
+        _count_retry(job)  # at once: a retry without a wait is not scheduled
     job.tasks[number] = OpenTask(
         number,
-        get("attempt", 1),
+        attempt,
         get("node", "task"),
         data["skill"],
         phase,
@@ -76,7 +79,7 @@ def _open_task(job: "JobSummary", data: Mapping[str, Any], at: int, phase: str) 
         get("run_timeout"),
     )
     if job.dues:
-        job.dues.pop(f"retry-{number}", None)
+        _drop_dues(job, number)
     dispatch_by = get("dispatch_by")
     if dispatch_by is not None:
         job.dues[f"waiting-{number}"] = dispatch_by
@@ -111,10 +114,11 @@ def _lease_renewed(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
 
 
 def _task_progressed(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
-    task = job.tasks.get(data["task"])
+    number = data["task"]
+    task = job.tasks.get(number)
     if task is not None:
         task.phase = "running"
-        task.worker = data.get("worker", task.worker)
+        job.dues.pop(f"waiting-{number}", None)
     job.worker = data.get("worker", job.worker)
     job.progress = data.get("progress", 0.0)
     job.progress_message = data.get("message")
@@ -153,8 +157,7 @@ def _retry_scheduled(job: "JobSummary", data: Mapping[str, Any], at: int) -> Non
     task.worker = None
     job.tasks[number] = task
     job.failed_task = None
-    job.retries += 1
-    job.progress = job.progress_message = None
+    _count_retry(job)
     job.dues[f"retry-{number}"] = data["not_before"] + WAKE_GRACE_US
     job.status = _status(job)
 
@@ -166,9 +169,18 @@ def _task_cancelled(job: "JobSummary", data: Mapping[str, Any], at: int) -> None
 
 def _close_task(job: "JobSummary", number: int) -> OpenTask | None:
     if job.dues:
-        for name in ("waiting", "run", "lease", "retry"):
-            job.dues.pop(f"{name}-{number}", None)
+        _drop_dues(job, number)
     return job.tasks.pop(number, None)
+
+
+def _drop_dues(job: "JobSummary", number: int) -> None:
+    for name in ("waiting", "run", "lease", "retry"):
+        job.dues.pop(f"{name}-{number}", None)
+
+
+def _count_retry(job: "JobSummary") -> None:
+    job.retries += 1
+    job.progress = job.progress_message = None
 
 
 def _worked(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
