@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ _EXAMPLES = """examples:
 
 def main(arguments: Sequence[str]) -> int:
     """0 when everything was measured, 1 when not, 2 on wrong usage."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that leaves no process behind
     try:
         return _profile(arguments[1:]) if arguments[:1] == ["profile"] else _measure(arguments)
     except BenchmarkError as error:

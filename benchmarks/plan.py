@@ -97,5 +97,5 @@ def _long(plan: Plan, durability: Durability, tell: Tell) -> list[Finding]:
         if pages.NAME in plan.scenarios:
             found += pages.measure(plan.data, plan.jobs, tell)
     for one in found:
-        tell(f"{one.scenario} {one.durability}: {one.name} {one.value:,.4g} {one.unit}")
+        tell(f"{one.scenario} {one.durability}: {one.name} {report.figure(one.value)} {one.unit}")
     return found

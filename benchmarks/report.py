@@ -10,7 +10,8 @@ from benchmarks.percentiles import Latency
 from benchmarks.results import DAYBOOK, Finding, LoadRun, Outcome, Ratio, Repeated, ratios, repeated
 
 SPOILT_CORES = 0.2
-PLENTY = 180  # columns of a terminal that shows the whole table
+_SHORT = {"nats-server": "nats", "dispatcher": "dispatch", "scheduler": "schedule", "projector": "project"}
+PLENTY = 200  # columns, which no table here needs
 
 
 def show(outcome: Outcome, console: Console | None = None) -> None:
@@ -34,10 +35,10 @@ def load_table(rows: Sequence[Repeated]) -> Table:
     inside = [role for role in shown if role not in OUTSIDE]
     table = Table(title="CPU in µs per job; the sum is without the load generator", title_justify="left")
     for name in ("load", "system", "sync"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in (
         "jobs/s",
-        "least..most",
+        "from..to",
         "p50 ms",
         "p95",
         "p99",
@@ -47,7 +48,7 @@ def load_table(rows: Sequence[Repeated]) -> Table:
         "foreign",
         "lag s",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(_SHORT.get(name, name), justify="right", no_wrap=True)
     for row in rows:
         run = row.middle
         table.add_row(
@@ -64,7 +65,7 @@ def load_table(rows: Sequence[Repeated]) -> Table:
             "" if run.lag_seconds is None else f"{run.lag_seconds:.2f}",
         )
         if run.read is not None:
-            table.add_row("  in the read model", "", "", "", "", *_latency(run.read))
+            table.add_row("… read model", "", "", "", "", *_latency(run.read))
     return table
 
 
@@ -89,7 +90,7 @@ def finding_table(findings: Sequence[Finding]) -> Table:
     table.add_column("value", justify="right")
     table.add_column("unit")
     for one in findings:
-        table.add_row(one.scenario, one.durability, one.name, f"{one.value:,.4g}", one.unit)
+        table.add_row(one.scenario, one.durability, one.name, figure(one.value), one.unit)
     return table
 
 
@@ -100,6 +101,11 @@ def line(run: LoadRun) -> str:
         f"{run.scenario} {run.system} {run.durability}: {run.rate:,.0f} jobs/s, "
         f"{run.system_us:,.0f} µs CPU per job{seen}, foreign cores {run.foreign_cores:.2f}"
     )
+
+
+def figure(value: float) -> str:
+    """Four digits that count, never an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _latency(found: Latency | None) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -21,6 +21,7 @@ from benchmarks.errors import LoadFailed, SystemFailed
 from benchmarks.http_client import Address, address_of, request
 from benchmarks.metering import Meter
 from benchmarks.workloads import Workload
+from shared.process import PARENT_PIPE
 
 Durability = Literal["always", "default"]
 DURABILITIES: tuple[Durability, ...] = ("always", "default")
@@ -47,6 +48,7 @@ class System:
         self._parent = parent
         self._env = {**os.environ, "DAYBOOK_NATS_SYNC": durability, **(env or {})}
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._pipe: int | None = None
         self.data = Path()
         self.url = ""
         self.nats_url = ""
@@ -141,21 +143,35 @@ class System:
     def _start(self) -> None:
         command = [sys.executable, "-m", "daybook", "up", "--data", str(self.data / "data")]
         command += ["--http", f"127.0.0.1:{free_port()}", "--grpc", f"127.0.0.1:{free_port()}"]
-        supervisor = self._spawn(command, "up", self._env, stdout=subprocess.PIPE)
+        # Both end when our end of their pipe closes, so nothing is left behind even when we are killed.
+        reading, self._pipe = os.pipe()
+        try:
+            env = {**self._env, PARENT_PIPE: str(reading)}
+            supervisor = self._spawn(command, "up", env, stdout=subprocess.PIPE, pass_fds=[reading])
+        finally:
+            os.close(reading)
         self.url, _, self.nats_url = self._ready(supervisor)
         env = {**self._env, "DAYBOOK_NATS_URL": self.nats_url, "DAYBOOK_WORKER_TOKEN": WORKER_TOKEN}
-        self._spawn([sys.executable, "-m", "benchmarks.worker"], "worker", env)
+        self._spawn([sys.executable, "-m", "benchmarks.worker"], "worker", env, stdin=subprocess.PIPE)
 
     def _spawn(
-        self, command: list[str], name: str, env: Mapping[str, str], stdout: int | None = None
+        self,
+        command: list[str],
+        name: str,
+        env: Mapping[str, str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         with (self.data / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
                 env=env,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log if stdout is None else stdout,
                 stderr=log,
+                pass_fds=pass_fds,
             )
         self._processes.append(process)
         return process
@@ -182,9 +198,13 @@ class System:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
         self._processes.clear()
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
         shutil.rmtree(self.data, ignore_errors=True)
 
 

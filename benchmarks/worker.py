@@ -1,9 +1,12 @@
 """The worker process of the benchmarks: `python -m benchmarks.worker`. Its skills do next to nothing.
 
-Broker and token come from DAYBOOK_NATS_URL and DAYBOOK_WORKER_TOKEN, as for any worker.
+Broker and token come from DAYBOOK_NATS_URL and DAYBOOK_WORKER_TOKEN, as for any worker. It ends with its
+standard input, which the one that started it holds open.
 """
 
 import os
+import sys
+import threading
 from typing import Any
 
 from daybook import Worker
@@ -31,5 +34,11 @@ async def leaf(given: dict[str, Any]) -> dict[str, Any]:
     return {"number": given["number"] + 1}
 
 
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     worker.run()
