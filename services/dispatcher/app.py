@@ -25,6 +25,7 @@ from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
 from shared.application.ports import JournalError, StoredCommit
+from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker import subjects
 from shared.broker.connection import connect, disconnect
@@ -76,6 +77,7 @@ async def main(settings: Settings, process: Process) -> None:
         doors = Doors(desk, crew, queues, publisher, lease, settings.beat_seconds)
         reads = read_model(settings.readmodel_url, settings.data, threads=1)
         position = await recover(reads, flow, follow_up, desk, time.monotonic())
+        desk.position = position  # the journal may have nothing behind it to tell of
         reads.close()
 
         async with asyncio.TaskGroup() as group:
@@ -86,6 +88,7 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
+            await handlers.publish(PublishWorkflow(journal, definitions, utc_now))
             follow_up.ready = True
             for skill in flow.skills():
                 follow_up.changed(skill)

@@ -84,7 +84,11 @@ class Command:
 
 @dataclass(slots=True)
 class Slot:
-    """One job on the desk. `observed` is the version up to which the watchers of events have seen it."""
+    """One job on the desk.
+
+    `observed` is the version up to which the watchers of events have seen it; `begun` names what was begun
+    for its state, so that it is begun once.
+    """
 
     id: UUID
     job: Job | None = None
@@ -94,6 +98,7 @@ class Slot:
     observed: int = 0
     busy: bool = False
     waiting: deque[Command] = field(default_factory=deque)
+    begun: set[str] = field(default_factory=set)
 
 
 class Watcher(Protocol):

@@ -15,6 +15,8 @@ from uuid import UUID
 from services.dispatcher.desk import Command, Desk, Done, Outcome, Slot, Unavailable
 from services.dispatcher.flow import Flow, Held, Limit, TaskKey
 from shared.application.definitions import UnknownWorkflow
+from shared.application.ports import JournalError
+from shared.broker.errors import BrokerError
 from shared.domain.errors import DomainError
 from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
 from shared.domain.values import Json
@@ -47,7 +49,6 @@ class FollowUp:
         self._interrupt = interrupt
         self._start_child: StartChildJob
         self._run_handler: Run
-        self._doing: set[tuple[UUID, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: set[str] = set()
         self._parents: dict[UUID, tuple[UUID, int]] = {}
@@ -100,13 +101,14 @@ class FollowUp:
                 self._flow.hold(_from_effect(job, effect))
                 self.changed(effect.skill)
             elif isinstance(effect, StartTimer):
-                self._once(job.id, f"timer {effect.name}", partial(self._arm, job.id, effect.name, effect.at))
+                self._begin(slot, f"timer {effect.name}", partial(self._arm, job.id, effect.name, effect.at))
             elif isinstance(effect, CancelChild):
-                self._cancel_child(job.id, effect)
+                self._begin(slot, f"cancel {effect.child}", partial(self._cancel_child, job.id, effect))
             elif isinstance(effect, StartChild):
-                self._once(job.id, f"child {effect.activation}", partial(self._ensure_child, job, effect))
+                self._begin(slot, f"child {effect.activation}", partial(self._ensure_child, job, effect))
             elif isinstance(effect, RunHandler):
-                self._once(job.id, f"handler {effect.activation}", partial(self._handle, job, effect))
+                name = f"handler {effect.activation}.{effect.attempt}"
+                self._begin(slot, name, partial(self._handle, job, effect))
             else:
                 assert_never(effect)
 
@@ -165,27 +167,28 @@ class FollowUp:
 
         asyncio.get_running_loop().call_later(_PAUSE_SECONDS, again)
 
-    def _once(self, id: UUID, name: str, work: Callable[[], Awaitable[None]]) -> None:  # noqa: A002
-        """Do `work` in the background unless it is being done; failures are tried again from the state."""
-        key = (id, name)
-        if key in self._doing:
+    def _begin(self, slot: Slot, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` in the background, once for this slot; what fails for a while is tried again."""
+        if name in slot.begun:
             return
-        self._doing.add(key)
-        task = asyncio.get_running_loop().create_task(self._do(key, work))
+        slot.begun.add(name)
+        task = asyncio.get_running_loop().create_task(self._do(slot, name, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _do(self, key: tuple[UUID, str], work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            while True:
-                try:
-                    await work()
-                    return
-                except (OSError, TimeoutError, ConnectionError) as problem:
-                    log.warning("%s of job %s is tried again: %s", key[1], key[0], problem)
-                    await asyncio.sleep(_PAUSE_SECONDS)
-        finally:
-            self._doing.discard(key)
+    async def _do(self, slot: Slot, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (BrokerError, JournalError, OSError) as problem:
+                log.warning("%s of job %s is tried again: %s", name, slot.id, problem)
+                await asyncio.sleep(_PAUSE_SECONDS)
+            except Exception:
+                log.exception("%s of job %s cannot be done", name, slot.id)
+                slot.begun.discard(name)  # the next change of the job asks for it again
+                return
+            else:
+                return
 
     async def _ensure_child(self, job: Job, effect: StartChild) -> None:
         try:
@@ -197,7 +200,7 @@ class FollowUp:
         if child.is_ended:
             self._tell_of(job.id, effect.activation, child)
 
-    def _cancel_child(self, parent: UUID, effect: CancelChild) -> None:
+    async def _cancel_child(self, parent: UUID, effect: CancelChild) -> None:
         def act(job: Job, facts: Facts) -> None:
             if not job.is_ended:
                 job.cancel(facts, "nobody waits for it any more", f"job:{parent}")
