@@ -8,6 +8,7 @@ turn between tenants inside equal urgency, first in first out inside a tenant.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from uuid import UUID
@@ -52,15 +53,18 @@ class _Level:
             self.turns.append(tenant)
         heappush(queue, (order, key))
 
-    def pop(self) -> tuple[int, TaskKey]:
-        tenant = self.turns.popleft()
-        queue = self.queues[tenant]
-        first = heappop(queue)
-        if queue:
-            self.turns.append(tenant)
-        else:
+    def pop(self, waits: Callable[[int, TaskKey], bool]) -> TaskKey | None:
+        """The first task of the tenant whose turn it is; what no longer waits costs nobody a turn."""
+        while self.turns:
+            tenant = self.turns.popleft()
+            queue = self.queues[tenant]
+            while queue:
+                order, key = heappop(queue)
+                if waits(order, key):
+                    self.turns.append(tenant)
+                    return key
             del self.queues[tenant]
-        return first
+        return None
 
 
 @dataclass(slots=True)
@@ -84,15 +88,16 @@ class _Lane:
 
     def pop(self) -> tuple[int, Held] | None:
         """The next task that still waits; entries of dropped ones are skipped."""
+
+        def waits(order: int, key: TaskKey) -> bool:
+            entry = self.waiting.get(key)
+            return entry is not None and entry[0] == order
+
         while self.urgencies:
             urgency = -self.urgencies[0]
-            level = self.levels[urgency]
-            while level.turns:
-                order, key = level.pop()
-                entry = self.waiting.get(key)
-                if entry is not None and entry[0] == order:
-                    del self.waiting[key]
-                    return entry
+            key = self.levels[urgency].pop(waits)
+            if key is not None:
+                return self.waiting.pop(key)
             heappop(self.urgencies)
             del self.levels[urgency]
         return None

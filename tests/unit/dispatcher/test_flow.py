@@ -76,6 +76,15 @@ def test_a_dropped_task_is_never_released() -> None:
     assert drain(flow) == [2]
 
 
+def test_a_dropped_task_does_not_cost_its_tenant_a_turn() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1)
+    for number, tenant in enumerate(["a", "b", "a", "b", "a", "b"]):
+        flow.hold(held(number, tenant=tenant))
+    flow.drop((UUID(int=1), 1))
+    assert drain(flow) == [0, 3, 2, 5, 4]
+
+
 def test_others_may_release_unasked_only_while_nothing_is_held() -> None:
     flow = Flow()
     flow.set_slots("s", 3)
