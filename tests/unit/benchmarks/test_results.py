@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.percentiles import Latency
-from benchmarks.report import line, show
+from benchmarks.report import figure, line, show
 from benchmarks.results import Finding, LoadRun, Outcome, ratios, repeated
 
 
@@ -69,3 +69,14 @@ def test_a_run_in_one_line_names_rate_and_cost() -> None:
 @pytest.mark.parametrize("runs", [[], [ran("restate")]])
 def test_nothing_of_ours_gives_no_ratio(runs: list[LoadRun]) -> None:
     assert ratios(repeated(runs)) == []
+
+
+def test_figures_have_no_exponent() -> None:
+    assert [figure(value) for value in (0.0, 0.01234567, 12.345, 999.9, 12345.6, 1e6)] == [
+        "0",
+        "0.01235",
+        "12.35",
+        "999.9",
+        "12,346",
+        "1,000,000",
+    ]
