@@ -48,6 +48,14 @@ async def test_what_another_process_published_is_seen_when_the_cached_is_old(jou
     assert (await definitions.find("a", "flow", None, None)).version == 2
 
 
+async def test_who_publishes_sees_it_at_once(journal: MemoryJournal) -> None:
+    definitions = Definitions(journal, monotonic=Clock())
+    publish = PublishWorkflow(journal, definitions, utc_now)
+    for version, skill in enumerate(("one", "two"), 1):
+        await publish("a", "flow", graph(skill), "client:x")
+        assert (await definitions.find("a", "flow", None, None)).version == version
+
+
 async def test_news_from_the_journal_are_seen_at_once(journal: MemoryJournal) -> None:
     definitions = Definitions(journal, monotonic=Clock())
     await published_elsewhere(journal, "one")
