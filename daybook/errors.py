@@ -116,6 +116,12 @@ class ApiError(DaybookError):
 class InvalidRequest(ApiError):
     """The request is wrong; `errors` says where, if the server did."""
 
+    def __str__(self) -> str:
+        told = [
+            str(error["message"]) for error in self.errors if isinstance(error, dict) and "message" in error
+        ]
+        return "; ".join([super().__str__(), *(text for text in told if text not in self.detail)])
+
     @property
     def errors(self) -> Sequence[Any]:
         found = self.problem.get("errors")

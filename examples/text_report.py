@@ -98,7 +98,7 @@ async def write_report(given: dict[str, Any]) -> dict[str, Any]:
         f"# {given['title']}",
         "",
         f"{len(chapters)} chapters, {words} words, about {max(1, round(words / 230))} min to read.",
-        f"It is about: {', '.join(word for word, _ in telling.most_common(6))}.",
+        f"Most telling: {', '.join(word for word, _ in telling.most_common(6)) or 'nothing'}.",
         "",
         "| chapter | words | different | sentences | longest word | most telling |",
         "|---|---|---|---|---|---|",

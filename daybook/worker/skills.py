@@ -44,7 +44,7 @@ def skill_of(
         raise ValueError(f"skill {name!r} is a coroutine; run it with executor 'async' or 'process'")
     if timeout is not None and timeout <= 0:
         raise ValueError(f"skill {name!r}: timeout must be more than 0 seconds, not {timeout!r}")
-    if chosen == "process" and "<locals>" in getattr(function, "__qualname__", ""):
+    if chosen == "process" and "<" in getattr(function, "__qualname__", "<"):
         raise ValueError(f"skill {name!r} runs in a process: it must be a function at the top of a module")
     return Skill(name, function, chosen, timeout, is_coroutine, _wants_context(name, function))
 

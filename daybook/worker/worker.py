@@ -90,7 +90,12 @@ class Worker:
         self.skills[name] = skill_of(name, function, executor, timeout)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, then finish what runs and return. A second signal does not wait."""
+        """Work until SIGTERM or SIGINT, then finish what runs and return. A second signal does not wait.
+
+        A program that has not set up logging gets lines of level INFO on standard error.
+        """
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
         uvloop.run(self._run())
 
     async def serve(self, started: "asyncio.Event | None" = None) -> None:

@@ -155,6 +155,18 @@ def test_a_problem_is_raised_as_the_error_that_it_is(
         assert error.errors == [{"node": "a"}]
 
 
+def test_a_wrong_graph_is_told_with_its_nodes() -> None:
+    body = {
+        "title": "No",
+        "status": 422,
+        "code": "invalid_workflow",
+        "errors": [{"message": "node 'a': odd"}],
+    }
+    with client_of(Server(answer(422, body))) as client, pytest.raises(InvalidWorkflow) as caught:
+        client.publish_workflow("w", {})
+    assert str(caught.value) == "422 No; node 'a': odd"
+
+
 def test_an_answer_that_is_no_problem_document_is_an_api_error_too() -> None:
     server = Server(httpx.Response(502, text="<html>bad gateway"))
     with client_of(server, retries=0) as client, pytest.raises(ServerError, match="502 Bad Gateway"):

@@ -1,0 +1,42 @@
+"""The trace of a release goes on in the skill, where the program has set up OpenTelemetry."""
+
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+
+from daybook.worker import tracing
+from tests.contract.worker.conftest import serving, worker_of
+from tests.contract.worker.fake_dispatcher import FakeDispatcher
+
+pytestmark = pytest.mark.connected
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.parametrize("executor", ["async", "thread"])
+async def test_the_release_is_the_parent_of_the_skills_spans_if_tracing_is_set_up(
+    dispatcher: FakeDispatcher, monkeypatch: pytest.MonkeyPatch, configured: bool, executor: Any
+) -> None:
+    monkeypatch.setattr(tracing, "is_configured", lambda: configured)
+    worker = worker_of(dispatcher.server)
+
+    @worker.skill("span", executor=executor)
+    def span(given: Any) -> list[Any]:
+        current = trace.get_current_span().get_span_context()
+        return [f"{current.trace_id:032x}", f"{current.span_id:016x}", current.is_remote]
+
+    async with serving(worker):
+        await dispatcher.release("span", trace=f"00-{TRACE}-{SPAN}-01")
+        (traced,) = await dispatcher.results(1)
+        await dispatcher.release("span")
+        _, untraced = await dispatcher.results(2)
+    nothing = ["0" * 32, "0" * 16, False]
+    assert traced["output"] == ([TRACE, SPAN, True] if configured else nothing)
+    assert untraced["output"] == nothing
+
+
+def test_a_program_without_opentelemetry_is_not_configured() -> None:
+    assert not tracing.is_configured()
