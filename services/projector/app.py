@@ -5,11 +5,11 @@ import asyncio
 from services.projector.announcing import Announcer, publisher
 from services.projector.commands import Commands
 from services.projector.project import Projector
+from services.projector.tolerant import TolerantCodec
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
 from shared.domain.topics import AGGREGATES, EVENTS
-from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
@@ -20,13 +20,13 @@ from shared.telemetry.export import SpanExport
 async def main(settings: Settings, process: Process) -> None:
     """Project until the process is told to stop. It is ready as soon as it follows, however far behind."""
     connection = await connect(
-        settings.nats_url, name="daybook-projector", user="daybook", password=settings.nats_password
+        settings.nats_url, name="daybook-projector", user=settings.nats_user, password=settings.nats_password
     )
     try:
         await declare_streams(connection)
         # It only reads: how appends are made durable does not matter.
         journal = JetStreamJournal(
-            await Publisher.start(connection), Codec(EVENTS, AGGREGATES), sync_always=False
+            await Publisher.start(connection), TolerantCodec(EVENTS, AGGREGATES), sync_always=False
         )
         store = database(settings.readmodel_url, settings.data)
         announcer = Announcer(publisher(connection))
