@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -105,7 +106,7 @@ async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]]
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    follow_parent(loop, stop)
+    follow_parent(partial(loop.call_soon_threadsafe, stop))
     serving = asyncio.ensure_future(main(settings, process))
     stopping = asyncio.create_task(process.stopping.wait())
     try:
@@ -131,13 +132,11 @@ async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]]
     return 0
 
 
-def follow_parent(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], seconds: float = ORPHAN_SECONDS
-) -> None:
-    """Call `stop` in the loop when the parent is gone, however it went; exit at most `seconds` later.
+def follow_parent(stop: Callable[[], object], seconds: float = ORPHAN_SECONDS) -> None:
+    """Call `stop`, in a thread, when the parent is gone, however it went; exit at most `seconds` later.
 
-    Does nothing when no parent gave us a pipe. A thread waits for the end of the pipe, so that a loop that is
-    busy, or stuck, cannot outlive the parent.
+    Does nothing when no parent gave us a pipe. The thread waits for the end of the pipe, so that a loop that
+    is busy, or stuck, cannot outlive the parent.
     """
     descriptor = os.environ.pop(PARENT_PIPE, None)
     if descriptor is None:
@@ -148,7 +147,7 @@ def follow_parent(
         while os.read(int(descriptor), 64):
             pass
         with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(stop)
+            stop()
         time.sleep(seconds)
         os._exit(1)
 

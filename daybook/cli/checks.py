@@ -173,7 +173,9 @@ async def broker(target: BrokerTarget) -> AsyncIterator[Finding]:
         yield Finding("broker", "ill", str(error), advice)
         return
     try:
-        yield Finding("broker", "well", f"{target.url}, nats-server {connection.connected_server_version}")
+        version = connection.connected_server_version
+        found = f"{target.url}, nats-server {version.major}.{version.minor}.{version.patch}"
+        yield Finding("broker", "well", found)
         async for finding in _streams(connection):
             yield finding
         yield await _durability(connection)

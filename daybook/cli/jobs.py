@@ -8,10 +8,12 @@ from uuid import UUID
 import orjson
 import typer
 
+from rich.table import Table
+
 from daybook.cli import show
 from daybook.cli.target import AsJson, Data, Token, Url, client
 from daybook.client import Changed, Event, Job, JobOptions, Submitted
-from shared.application.clock import utc_now
+from shared.application.clock import from_us, utc_now
 
 JobId = Annotated[UUID, typer.Argument(metavar="JOB", help="The id that submit printed.")]
 
@@ -148,7 +150,7 @@ def history(
         show.console().print(history_table(events))
 
 
-def history_table(events: list[Event]) -> Any:
+def history_table(events: list[Event]) -> Table:
     """Events as a table: when, how long after the first, what, by whom, and the gist of its data."""
     start = events[0].at if events else None
     rows = [
@@ -162,7 +164,10 @@ def history_table(events: list[Event]) -> Any:
         )
         for event in events
     ]
-    return show.table(("#", "time", "after", "event", "by", "what"), rows)
+    made = show.table(("#", "time", "after", "event", "by", "what"), rows)
+    for column in made.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    return made
 
 
 def watch(job: JobId, url: Url = None, token: Token = None, data: Data = None, json: AsJson = False) -> None:
@@ -255,8 +260,11 @@ def retry(job: JobId, url: Url = None, token: Token = None, data: Data = None, j
 
 def gist(event: Event) -> str:
     """What one line can say of an event."""
-    told = {name: value for name, value in event.data.items() if name in _TELLING and value not in (None, "")}
+    names = ("workflow", *_TELLING) if event.type == "JobAccepted" else _TELLING
+    told = {name: event.data[name] for name in names if event.data.get(name) not in (None, "")}
     error = told.pop("error", None)
+    if isinstance(told.get("not_before"), int):
+        told["not_before"] = show.clock(from_us(told["not_before"]))
     parts = [f"{name}={show.compact(value)}" for name, value in told.items()]
     if isinstance(error, dict):
         parts.append(f"{error.get('kind')}: {error.get('message')}")
@@ -265,8 +273,8 @@ def gist(event: Event) -> str:
 
 
 _TELLING = (
-    "workflow", "skill", "node", "task", "attempt", "worker", "activation", "progress", "message", "port",
-    "output", "error", "reason", "name", "decision", "not_before", "branches", "child", "outcome", "patch",
+    "task", "attempt", "skill", "node", "progress", "message", "port", "output", "error", "reason", "name",
+    "decision", "not_before", "branches", "child", "outcome", "patch",
 )  # fmt: skip
 
 

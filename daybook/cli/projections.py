@@ -32,7 +32,7 @@ Nats = Annotated[
 ]
 
 
-class ProjectorFailed(DaybookError):  # noqa: N818 (a class of error says what happened)
+class ProjectorFailed(DaybookError):
     """The projector did not do it; the message is its own, or that it is not there."""
 
 

@@ -11,6 +11,7 @@ import typer
 from daybook.cli import show
 from daybook.cli.target import AsJson, Data, Token, Url, client, endpoints, is_local
 from shared.logs import log_to_stderr
+from shared.process import follow_parent
 from shared.settings import DEV_CREDENTIALS
 
 app = typer.Typer(help="Run a worker.", no_args_is_help=True)
@@ -74,6 +75,8 @@ def run(
         )
     if concurrency is not None:
         worker.concurrency = concurrency
+    # Whoever started us, and gave us a pipe, takes us with it; the worker may finish what runs.
+    follow_parent(worker.stop, worker.drain_seconds + 5)
     worker.run()
 
 

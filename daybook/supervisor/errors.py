@@ -1,7 +1,5 @@
 """Why `daybook up` does not start, or gives up."""
 
-# ruff: noqa: N818 (a class of error says what happened)
-
 
 class SupervisorError(Exception):
     """`daybook up` cannot go on; the message says what to do.

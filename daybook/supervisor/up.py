@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class _Up:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stopping.set)
-        follow_parent(loop, stopping.set, ORPHAN_SECONDS)
+        follow_parent(partial(loop.call_soon_threadsafe, stopping.set), ORPHAN_SECONDS)
         keeper = Keeper(self._folder)
         reading, writing = os.pipe()  # nobody writes: our end closes it, and that is the message
         try:
