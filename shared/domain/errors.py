@@ -18,7 +18,7 @@ class DomainError(Exception):
     code: ClassVar[str] = "illegal"
 
 
-class IllegalTransition(DomainError):  # noqa: N818 (the name says what happened)
+class IllegalTransition(DomainError):
     """The state does not allow the command. Asking again does not help until the state changes."""
 
     def __init__(self, command: str, status: str, why: str = "") -> None:
@@ -26,7 +26,7 @@ class IllegalTransition(DomainError):  # noqa: N818 (the name says what happened
         self.command, self.status = command, status
 
 
-class NotThere(DomainError):  # noqa: N818 (the name says what happened)
+class NotThere(DomainError):
     """The aggregate has nothing of that name."""
 
     code: ClassVar[str] = "not_found"
@@ -36,7 +36,7 @@ class NotThere(DomainError):  # noqa: N818 (the name says what happened)
         self.what, self.name = what, name
 
 
-class InvalidValue(DomainError):  # noqa: N818 (the name says what happened)
+class InvalidValue(DomainError):
     """An argument means nothing here; the message says which and why."""
 
     code: ClassVar[str] = "invalid"

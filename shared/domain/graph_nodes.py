@@ -151,7 +151,10 @@ class Scope:
     kind: Literal["scope"] = "scope"
 
 
-Node: TypeAlias = Start | End | State | Task | Inline | Route | Fork | Join | Loop | Wait | Subflow | Scope
+IdleNode: TypeAlias = Start | End | State | Inline | Route | Fork | Join | Loop | Wait | Subflow | Scope
+"""A node that is no work for a worker."""
+
+Node: TypeAlias = Task | IdleNode
 
 
 def port_name(port: str | None) -> str:

@@ -42,10 +42,6 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
 
-    @property
-    def is_final(self) -> bool:
-        return self in FINAL
-
 
 FINAL: Final = frozenset(
     {Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.QUARANTINED}

@@ -46,18 +46,14 @@ def expire(job: "Job", facts: Facts) -> None:
 
 def _limits(task: Task) -> Iterator[tuple[int, str]]:
     """(when, what) for every limit that the task is under now."""
-    match task.status:
-        case "queued" | "released":
-            if task.dispatch_by is not None:
-                yield task.dispatch_by, "waiting"
-        case "claimed" | "running":
-            if task.until is not None:
-                yield task.until, "lease"
-            if task.run_timeout is not None and task.started_at is not None:
-                yield task.started_at + seconds_us(task.run_timeout), "executing"
-        case "retry_scheduled":
-            if task.not_before is not None:
-                yield task.not_before, "retry"
+    if task.not_before is not None:
+        yield task.not_before, "retry"
+    elif task.status in ("queued", "released") and task.dispatch_by is not None:
+        yield task.dispatch_by, "waiting"
+    if task.until is not None:
+        yield task.until, "lease"
+    if task.run_timeout is not None and task.started_at is not None:
+        yield task.started_at + seconds_us(task.run_timeout), "executing"
 
 
 def _time_out(job: "Job", task: Task, what: str, facts: Facts) -> None:

@@ -1,7 +1,7 @@
 """The handler of a state node answers: its action becomes events, and the job goes on."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from shared.domain.errors import NotThere
 from shared.domain.graph_nodes import State, Target
@@ -75,6 +75,8 @@ def _named(action: Action) -> list[str]:
             return list(transitions.values())
         case RunWorkflow(transitions=transitions):
             return list(transitions.values())
+        case _:
+            assert_never(action)
 
 
 def _carry_out(walk: Walk, handling: Handling, action: Action) -> None:
@@ -99,6 +101,8 @@ def _carry_out(walk: Walk, handling: Handling, action: Action) -> None:
                 branch,
                 dict(action.transitions),
             )
+        case _:
+            assert_never(action)
 
 
 def _fork(walk: Walk, handling: Handling, action: Parallel) -> None:

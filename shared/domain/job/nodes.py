@@ -7,17 +7,16 @@ from shared.domain.graph_nodes import (
     DEFAULT_PORT,
     End,
     Fork,
+    IdleNode,
     Inline,
     Join,
     Loop,
-    Node,
     Route,
     Scope,
     Start,
     State,
     Subflow,
     Target,
-    Task,
     Wait,
 )
 from shared.domain.job import constructs
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from shared.domain.job.walk import Walk
 
 
-def enter(walk: "Walk", node: Node, parent: int, branch: int, payload: Json) -> None:
+def enter(walk: "Walk", node: IdleNode, parent: int, branch: int, payload: Json) -> None:
     """The token of the frame enters `node` with `payload`."""
     try:
         _enter(walk, node, parent, branch, payload)
@@ -47,7 +46,7 @@ def enter(walk: "Walk", node: Node, parent: int, branch: int, payload: Json) -> 
         walk.fail(node.name, parent, branch, error)
 
 
-def _enter(walk: "Walk", node: Node, parent: int, branch: int, payload: Json) -> None:
+def _enter(walk: "Walk", node: IdleNode, parent: int, branch: int, payload: Json) -> None:
     activation = walk.job.last_activation + 1
     match node:
         case Start():
@@ -88,8 +87,6 @@ def _enter(walk: "Walk", node: Node, parent: int, branch: int, payload: Json) ->
         case Subflow():
             value = payload if node.input is None else walk.render(node.input, parent, branch, payload)
             walk.start_child(node.name, node.workflow, node.version, value, parent, branch)
-        case Task():
-            walk.offer_node(node, parent, branch, payload)
         case _:
             assert_never(node)
 
@@ -117,41 +114,40 @@ def _port(walk: "Walk", node: Route, parent: int, branch: int, payload: Json) ->
 def _open(
     walk: "Walk", node: Fork | Loop | Scope, activation: int, parent: int, branch: int, payload: Json
 ) -> None:
-    match node:
-        case Fork():
-            join = walk.graph.nodes[node.join] if node.join is not None else Join(node.name)
-            assert isinstance(join, Join)
-            branches = walk.graph.branches(node.name)
-            walk.emit(
-                BranchesForked,
-                activation=activation,
-                node=node.name,
-                branches=branches,
-                join=node.join,
-                wait=join.wait,
-                merge=join.merge,
-                failures=join.failures,
-                parent=parent,
-                branch=branch,
-            )
-            for index, first in enumerate(branches):
-                if activation not in walk.job.activations:
-                    break  # an edge straight to the join was answer enough
-                walk.arrive(Target(first), node.name, activation, index, payload)
-        case Scope():
-            walk.emit(
-                ScopeEntered,
-                activation=activation,
-                node=node.name,
-                payload=payload,
-                parent=parent,
-                branch=branch,
-            )
-            body = walk.graph.follow(node.name, "body")
-            assert body is not None, "validated when the graph was published"
-            walk.enter(body.node, activation, BODY, payload)
-        case Loop():
-            _loop(walk, node, activation, parent, branch, payload)
+    if isinstance(node, Fork):
+        join = walk.graph.nodes[node.join] if node.join is not None else Join(node.name)
+        assert isinstance(join, Join)
+        branches = walk.graph.branches(node.name)
+        walk.emit(
+            BranchesForked,
+            activation=activation,
+            node=node.name,
+            branches=branches,
+            join=node.join,
+            wait=join.wait,
+            merge=join.merge,
+            failures=join.failures,
+            parent=parent,
+            branch=branch,
+        )
+        for index, first in enumerate(branches):
+            if activation not in walk.job.activations:
+                break  # an edge straight to the join was answer enough
+            walk.arrive(Target(first), node.name, activation, index, payload)
+    elif isinstance(node, Scope):
+        walk.emit(
+            ScopeEntered,
+            activation=activation,
+            node=node.name,
+            payload=payload,
+            parent=parent,
+            branch=branch,
+        )
+        body = walk.graph.follow(node.name, "body")
+        assert body is not None, "validated when the graph was published"
+        walk.enter(body.node, activation, BODY, payload)
+    else:
+        _loop(walk, node, activation, parent, branch, payload)
 
 
 def _loop(walk: "Walk", node: Loop, activation: int, parent: int, branch: int, payload: Json) -> None:

@@ -75,7 +75,7 @@ class Walk:
                 self.end(TaskError("permanent", why, "transition_bound"))
                 return
             node = self.graph.nodes[name]
-            if type(node) is TaskNode:
+            if isinstance(node, TaskNode):
                 self.offer_node(node, parent, branch, payload)
             else:
                 nodes.enter(self, node, parent, branch, payload)
@@ -137,15 +137,13 @@ class Walk:
             self.emit(JobSucceeded, output=payload)
             return
         owner = self.job.activations[parent]
-        match owner:
-            case Group():
-                constructs.branch_ended(self, owner, branch, payload)
-            case Repetition():
-                constructs.iteration_ended(self, owner, branch, payload)
-            case Region():
-                constructs.stage_returned(self, owner, payload)
-            case _:
-                raise AssertionError(f"{owner} owns no frame")
+        if isinstance(owner, Group):
+            constructs.branch_ended(self, owner, branch, payload)
+        elif isinstance(owner, Repetition):
+            constructs.iteration_ended(self, owner, branch, payload)
+        else:
+            assert isinstance(owner, Region), "nothing else owns frames"
+            constructs.stage_returned(self, owner, payload)
 
     def fail(
         self,

@@ -2,9 +2,10 @@
 
 import pytest
 
-from shared.domain.job import Job, JobSpec
+from shared.domain.graph import Graph
+from shared.domain.job import Facts, Job, JobSpec
 from shared.domain.values import Json, Status, TaskError
-from tests.unit.domain.given import BROKEN, FLAKY, ID, NOON, Story, edge, facts, graph, task
+from tests.unit.domain.given import BROKEN, FLAKY, ID, NOON, Story, edge, evaluate, facts, graph, task
 
 
 def test_a_graph_of_passing_nodes_ends_in_the_decision_that_accepts_it() -> None:
@@ -214,3 +215,8 @@ def test_a_job_pins_the_definition_that_it_is_given() -> None:
     one = graph({"a": task()})
     job = Job.accept(ID, JobSpec(workflow="w", definition="abc"), facts(NOON, one))
     assert job.spec.definition == "abc"
+
+
+def test_facts_need_only_what_they_cannot_guess() -> None:
+    job = Job.accept(ID, JobSpec(skill="work"), Facts(NOON, Graph.of_skill("work"), evaluate))
+    assert job.status is Status.QUEUED
