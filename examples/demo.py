@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 120
 STOP_SECONDS = 15
 TAIL_LINES = 30
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class DemoFailed(Exception):

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 import typer
-
 from rich.table import Table
 
 from daybook.cli import show
@@ -165,8 +164,9 @@ def history_table(events: list[Event]) -> Table:
         for event in events
     ]
     made = show.table(("#", "time", "after", "event", "by", "what"), rows)
-    for column in made.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
+    made.expand = True  # the last column takes what is left, so that an event is one line
+    last = made.columns[-1]
+    last.ratio, last.no_wrap, last.overflow = 1, True, "ellipsis"
     return made
 
 
