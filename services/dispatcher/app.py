@@ -63,7 +63,8 @@ async def main(settings: Settings, process: Process) -> None:
         codec = Codec(EVENTS, AGGREGATES)
         journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always)
         definitions = Definitions(journal)
-        flow = Flow()
+        beginning = await journal.last_sequence() == 0
+        flow = Flow(blind_since=None if beginning else time.monotonic())
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)

@@ -177,27 +177,12 @@ class Desk:
     def take_in(self, commits: Sequence[StoredCommit]) -> None:
         """What the journal tells: jobs that others accepted, and our own decisions coming back."""
         for commit in commits:
+            if commit.kind == "job":
+                try:
+                    self._take(commit)
+                except Exception:  # a commit that makes no sense must not keep all others from being seen
+                    log.exception("the commit at %d of job %s is passed over", commit.sequence, commit.id)
             self.position = commit.sequence
-            if commit.kind != "job":
-                continue
-            slot = self._slots.get(commit.id)
-            if slot is None:
-                if commit.n == 1:
-                    self._open(commit)
-                else:
-                    self._watcher.observe(commit.id, commit.events)
-                continue
-            if commit.last_version > slot.observed:
-                slot.observed = commit.last_version
-                self._watcher.observe(commit.id, commit.events)
-            job = slot.job
-            if job is None:
-                continue
-            if not slot.busy and commit.n > job.version:
-                slot.job = None  # somebody else decided; what we hold is old
-                self._load_later(slot)
-            elif job.is_ended and commit.last_version == job.version and not slot.busy and not slot.waiting:
-                del self._slots[commit.id]
         self._moved.set()
         if len(self._slots) > self._capacity:
             self._make_room()
@@ -213,6 +198,26 @@ class Desk:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take(self, commit: StoredCommit) -> None:
+        slot = self._slots.get(commit.id)
+        if slot is None:
+            if commit.n == 1:
+                self._open(commit)
+            else:
+                self._watcher.observe(commit.id, commit.events)
+            return
+        if commit.last_version > slot.observed:
+            slot.observed = commit.last_version
+            self._watcher.observe(commit.id, commit.events)
+        job = slot.job
+        if job is None:
+            return
+        if not slot.busy and commit.n > job.version:
+            slot.job = None  # somebody else decided; what we hold is old
+            self._load_later(slot)
+        elif job.is_ended and commit.last_version == job.version and not slot.busy and not slot.waiting:
+            del self._slots[commit.id]
 
     def _open(self, commit: StoredCommit) -> None:
         """A job that somebody else accepted: fold it and do what its state asks for."""

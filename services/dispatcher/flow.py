@@ -106,7 +106,12 @@ class _Lane:
 class Flow:
     """What is held and what is in flight, over all skills and limit keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, blind_since: float | None = None) -> None:
+        """`blind_since` is when this process began without knowing what was released before.
+
+        What a rate key used up before that is unknown then, so its first window counts as full.
+        """
+        self._blind_since = blind_since
         self._lanes: dict[str, _Lane] = {}
         self._flying: dict[TaskKey, tuple[str, tuple[Limit, ...], str]] = {}
         self._users: dict[tuple[str, str], set[TaskKey]] = {}
@@ -153,7 +158,7 @@ class Flow:
             if limit.per_seconds is None:
                 self._users.setdefault(name, set()).add(held.key)
             else:
-                self._releases.setdefault(name, deque()).append(now)
+                self._window(name, limit).append(now)
 
     def ended(self, key: TaskKey, now: float) -> str | None:
         """A task left the queue or its worker: its place is free. Its skill; None if it was not in flight."""
@@ -251,13 +256,20 @@ class Flow:
                 if len(self._users.get(name, ())) >= limit.limit:
                     return name
                 continue
-            releases = self._releases.get(name)
-            if releases is not None:
-                while releases and releases[0] <= now - limit.per_seconds:
-                    releases.popleft()
-                if len(releases) >= limit.limit:
-                    return name
+            releases = self._window(name, limit)
+            while releases and releases[0] <= now - limit.per_seconds:
+                releases.popleft()
+            if len(releases) >= limit.limit:
+                return name
         return None
+
+    def _window(self, name: tuple[str, str], limit: Limit) -> deque[float]:
+        """When tasks of a rate key were released; a key that is new to this process counts as used up."""
+        releases = self._releases.get(name)
+        if releases is None:
+            before = [] if self._blind_since is None else [self._blind_since] * limit.limit
+            releases = self._releases[name] = deque(before)
+        return releases
 
     def _places(self, name: tuple[str, str], now: float) -> int:
         """How many tasks that wait for the rate key `name` may go now."""

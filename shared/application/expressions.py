@@ -43,7 +43,7 @@ def evaluate(expression: str, variables: Mapping[str, Json]) -> Json:
 
 
 def check(expression: str) -> None:
-    """Raise ExpressionError when `expression` can never run, so that a workflow is refused when it is published."""
+    """Raise ExpressionError when `expression` can never run: its workflow is refused then."""
     _program(expression)
 
 

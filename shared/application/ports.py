@@ -1,4 +1,4 @@
-"""What the application needs from the outside, as Protocols. Adapters live in `shared.journal` and `shared.readmodels`."""
+"""What the application needs from outside, as Protocols; `shared.journal` and others implement them."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -30,7 +30,7 @@ Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """What a column of a database takes."""
 
 
-class UnknownEvent(Exception):  # noqa: N818 (a class of error says what happened)
+class UnknownEvent(Exception):
     """No fold is known for this topic: it was written by a newer release, or is not an event of ours."""
 
     def __init__(self, topic: str) -> None:

@@ -217,3 +217,13 @@ def test_a_task_that_must_wait_for_its_other_key_does_not_keep_the_place_of_the_
     third = flow.next("s", 0.0)
     assert third is not None
     assert third.key[0].int == 2
+
+
+def test_after_a_restart_the_first_window_of_a_rate_key_counts_as_full() -> None:
+    flow = Flow(blind_since=0.0)
+    flow.set_slots("s", 10)
+    flow.hold(held(1, limits=(Limit("k", 2, 60.0),)))
+    assert flow.next("s", 1.0) is None
+    assert flow.open_windows(59.0) == set()
+    assert flow.open_windows(61.0) == {"s"}
+    assert flow.next("s", 61.0) is not None
