@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from services.api.connection import Connection
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
@@ -37,6 +38,10 @@ DRAIN_SECONDS = 5
 """How long requests in flight may take once the process is told to stop."""
 
 
+class UnsafeBroker(Exception):
+    """The broker may lose what it acknowledged, and this is production. Set its sync_interval to always."""
+
+
 async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
     connection = await connect(
@@ -48,6 +53,8 @@ async def main(settings: Settings, process: Process) -> None:
     try:
         await declare_streams(connection)
         policy = await durability(connection)
+        if settings.profile == "production" and not policy.sync_always:
+            raise UnsafeBroker(policy.how)
         publisher = await Publisher.start(connection)
         journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=policy.sync_always)
         lanes, metrics = Lanes(), Metrics()
@@ -83,7 +90,7 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
     """Run uvicorn inside this process's loop until it stops; the process, not uvicorn, owns the signals."""
     config = uvicorn.Config(
         server_of(parts),
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         access_log=False,

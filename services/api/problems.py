@@ -33,6 +33,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "too_deep": (422, "The JSON is nested too deeply"),
     "too_many_keys": (422, "The JSON has too many keys"),
     "idempotency_conflict": (422, "This Idempotency-Key was used for another request"),
+    "head_too_large": (431, "The head of the request is too large"),
     "internal": (500, "Something broke in the server"),
     "read_model_behind": (503, "The read model has not caught up"),
     "read_model_unavailable": (503, "The read model does not answer"),
@@ -51,7 +52,7 @@ class FieldError(TypedDict, total=False):
     message: str
 
 
-class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
+class Problem(Exception):
     """An answer that is not the one hoped for. Raise it anywhere below a route."""
 
     def __init__(

@@ -1,5 +1,6 @@
 """The OpenAPI document says what the server does."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -7,6 +8,9 @@ from fastapi.routing import APIRoute
 from services.api.http import routers_of
 from services.api.problems import KINDS
 from tests.unit.api.world import world
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 
 
 async def document() -> dict[str, Any]:
@@ -61,3 +65,10 @@ async def test_the_limits_of_a_submission_are_documented() -> None:
 async def test_every_code_of_a_problem_is_documented() -> None:
     schema = (await document())["components"]["schemas"]["Problem"]
     assert schema["properties"]["code"]["enum"] == sorted(KINDS)
+
+
+async def test_the_page_names_every_route_and_every_code() -> None:
+    for path in (await document())["paths"]:
+        last = path.rsplit("/", 1)[-1].strip("{}")
+        assert last in PAGE, path
+    assert not [code for code in KINDS if f"`{code}`" not in PAGE]

@@ -214,3 +214,17 @@ async def test_a_workflow_published_elsewhere_is_seen_here(nats_server: NatsServ
         async with asyncio.timeout(2):  # news, not the cache's five seconds
             while (await two.client.get("/v1/workflows/flow")).json()["version"] != 2:
                 await asyncio.sleep(0.01)
+
+
+async def test_production_refuses_a_broker_that_may_forget(nats_server: NatsServer, tmp_path: Path) -> None:
+    settings = Settings.from_env(
+        profile="production",
+        data=tmp_path,
+        http=f"127.0.0.1:{free_port()}",
+        nats_url=nats_server.url,
+        nats_password=nats_server.password,
+        client_token="a-token-that-is-long",
+        worker_token="another-that-is-long",
+    )
+    with pytest.raises(api.UnsafeBroker, match="not always"):
+        await api.main(settings, Process("api", tmp_path))

@@ -1,0 +1,71 @@
+"""A client's connection: uvicorn's, with bounds on the head of a request and problems for what is not HTTP.
+
+The parser keeps whatever it is sent until a head is complete, so without a bound a stranger could fill the
+memory, or hold connections open for ever, without a token.
+"""
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.api.problems import CONTENT_TYPE, Problem
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Measured once a read, so a head may be larger by what one read brings."""
+HEAD_SECONDS: Final = 30.0
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client."""
+
+    head_seconds = HEAD_SECONDS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_bytes = 0
+        # When the head that is awaited or coming began; None while a request is handled and between requests,
+        # where uvicorn's own time-out for idle connections counts.
+        self._head_since: float | None = self.loop.time()
+        # One timer for the connection's life: one for each request would cost more than it guards.
+        self._head_timer = self.loop.call_later(self.head_seconds, self._check_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(Problem("head_too_large", f"The limit is {MAX_HEAD_BYTES} bytes."))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_since, self._head_bytes = None, 0
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Problem("malformed_request", msg))
+
+    def _check_head(self) -> None:
+        since = self._head_since
+        if since is not None and self.loop.time() - since >= self.head_seconds:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(self.head_seconds, self._check_head)
+
+    def _refuse(self, problem: Problem) -> None:
+        body = problem.body()
+        lines = [
+            f"HTTP/1.1 {problem.status} Refused",
+            f"content-type: {CONTENT_TYPE}",
+            f"content-length: {len(body)}",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.transport.close()
