@@ -8,6 +8,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.protocol import Sink, SinkParser
@@ -39,16 +40,30 @@ class Connection(Client):
     async def listen(self, subject: str, sink: Sink, queue: str = "") -> int:
         """Call `sink` for each message on `subject`; the answer is for `unlisten`. Survives reconnects.
 
-        When it returns, the server knows the subscription.
+        When it returns, the server knows the subscription. Raises BrokerUnavailable when it is silent.
         """
-        sid = self._sid + 1
+        sid = self._sid + 1  # what `subscribe` takes before it first gives way
         self._sinks[b"%d" % sid] = sink
         subscription = await self.subscribe(subject, queue)
-        assert self._sid == sid
         self._listening[sid] = subscription
-        if self.is_connected:
-            await self.flush()
+        try:
+            await self.settle()
+        except NatsError as error:
+            if self.is_connected:
+                await self.unlisten(sid)
+                raise BrokerUnavailable(self._url(), error) from error
+            # it will be told of the subscription when the line is back
         return sid
+
+    async def settle(self, timeout: float = 10.0) -> None:
+        """Return when the server has acted on all that was written so far; at once without a connection.
+
+        The library's own `flush` puts its PING on the wire ahead of what it still has gathered, so that
+        the answer may come before the server knows of a new subscription.
+        """
+        if self.is_connected:
+            await self._flush_pending(force_flush=True)
+            await self.flush(timeout=timeout)  # type: ignore[arg-type]  # parts of a second are fine
 
     async def unlisten(self, sid: int) -> None:
         """Stop what `listen` began. What the server sent before is dropped."""
@@ -68,6 +83,11 @@ class Connection(Client):
         """Drop what the library has gathered and not written; closing would try to write it."""
         self._pending = []
         self._pending_data_size = 0
+
+    def _url(self) -> str:
+        return (
+            f"{self.connected_url.hostname}:{self.connected_url.port}" if self.connected_url else "the broker"
+        )
 
     def inbox(self) -> str:
         """A subject that only this connection listens to."""
@@ -132,7 +152,7 @@ async def disconnect(connection: Connection, timeout: float = 5.0) -> None:
     connection.closing = True
     if connection.is_connected:
         with contextlib.suppress(Exception):
-            await connection.flush(timeout=timeout)  # type: ignore[arg-type]  # the library means seconds, also parts
+            await connection.settle(timeout)
     connection.forget_pending()
     if not connection.is_closed:
         with contextlib.suppress(OSError):

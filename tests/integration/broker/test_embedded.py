@@ -68,8 +68,8 @@ async def test_a_worker_may_do_no_more_than_work(nats_server: NatsServer) -> Non
             await requests.request(subject)
     assert (await api(ours, "STREAM.INFO.JOURNAL"))["state"]["messages"] == 0
     await ours.publish("report.x", b"secret")
-    await ours.flush()
-    await worker.flush()
+    await ours.settle()
+    await worker.settle()
     assert stolen == []
 
 

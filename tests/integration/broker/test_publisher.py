@@ -108,7 +108,7 @@ async def test_what_was_sent_fails_at_once_when_the_line_breaks(
     connection = await connect(proxy.url, name="cut", user="daybook", password=nats_server.password)
     publisher = await Publisher.start(connection)
     waiting = publisher.request("silent", timeout=60)
-    await connection.flush()
+    await connection.settle()
     await proxy.cut()
     async with asyncio.timeout(5):
         with pytest.raises(NoAnswer):

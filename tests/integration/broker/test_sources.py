@@ -92,8 +92,8 @@ async def test_a_flooded_source_drops_and_says_so_once(
     source = await SubjectSource.open(connection, "news", most_waiting=10)
     for _ in range(30):
         publisher.publish("news")
-    await publisher.connection.flush()
-    await connection.flush()
+    await publisher.connection.settle()
+    await connection.settle()
     assert source.waiting == 10
     assert caplog.text.count("dropping new ones") == 1
 
