@@ -34,6 +34,8 @@ from shared.domain.job.spec import JobSpec
 from shared.domain.values import Json
 
 MAX_WAIT_SECONDS: Final = 300.0
+BULK_TURN: Final = 50
+"""Items of a bulk that are decided before others get their turn: about ten milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,13 @@ class SubmitRoutes:
         orders = decode(_MANY, body, limits).jobs
         key, trace = idempotency_key(headers), traceparent(headers)
         keys = [None if key is None else f"{key}/{index}" for index in range(len(orders))]
-        items = await asyncio.gather(
-            *(self._item(principal, raw, key, trace) for raw, key in zip(orders, keys, strict=True))
-        )
-        return Answer(200, orjson.dumps({"items": items}), [])
+        tasks: list[asyncio.Task[Any]] = []
+        async with asyncio.TaskGroup() as group:
+            for raw, key in zip(orders, keys, strict=True):
+                tasks.append(group.create_task(self._item(principal, raw, key, trace)))
+                if len(tasks) % BULK_TURN == 0:
+                    await asyncio.sleep(0)
+        return Answer(200, orjson.dumps({"items": [task.result() for task in tasks]}), [])
 
     async def place(
         self,

@@ -9,7 +9,6 @@ from services.api.http import routers_of
 from services.api.problems import KINDS
 from tests.unit.api.world import world
 
-
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 
 
