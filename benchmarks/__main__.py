@@ -68,6 +68,7 @@ def _measure(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="where the systems keep their data")
     parser.add_argument("--events", type=int, default=1_000_000, help="of the replay (1000000)")
     parser.add_argument("--jobs", type=int, default=1_000_000, help="of the list pages (1000000)")
+    parser.add_argument("--pages", type=int, default=200, help="walked of each listing (200)")
     told = parser.parse_args(arguments)
     if unknown := set(told.scenario) - {*names, "all"}:
         parser.error(f"no scenario is called {', '.join(sorted(unknown))}")
@@ -82,6 +83,7 @@ def _measure(arguments: Sequence[str]) -> int:
         peer=peers.find(told.peers, Path(installed) if installed else None) if told.peers else None,
         events=told.events,
         jobs=told.jobs,
+        pages=told.pages,
     )
     outcome = run(plan, lambda line: print(line, file=sys.stderr, flush=True))
     report.show(outcome)

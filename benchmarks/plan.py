@@ -37,6 +37,7 @@ class Plan:
     peer: peers.Peer | None = None
     events: int = replay.EVENTS
     jobs: int = pages.JOBS
+    pages: int = pages.PAGES
 
 
 def run(plan: Plan, tell: Tell) -> Outcome:
@@ -95,7 +96,7 @@ def _long(plan: Plan, durability: Durability, tell: Tell) -> list[Finding]:
         if replay.NAME in plan.scenarios:
             found += replay.measure(plan.data, plan.events, tell)
         if pages.NAME in plan.scenarios:
-            found += pages.measure(plan.data, plan.jobs, tell)
+            found += pages.measure(plan.data, plan.jobs, plan.pages, tell)
     for one in found:
         tell(f"{one.scenario} {one.durability}: {one.name} {report.figure(one.value)} {one.unit}")
     return found

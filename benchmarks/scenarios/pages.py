@@ -54,8 +54,8 @@ def queries(jobs: int) -> dict[str, str]:
     }
 
 
-def measure(parent: Path | None, jobs: int, tell: Callable[[str], None]) -> list[Finding]:
-    """Fill, serve, and walk 200 pages of each listing. Raises SystemFailed when the API does not start."""
+def measure(parent: Path | None, jobs: int, pages: int, tell: Callable[[str], None]) -> list[Finding]:
+    """Fill, serve, and walk so many pages of each listing. Raises SystemFailed when the API fails."""
     data = Path(tempfile.mkdtemp(prefix="daybook-bench-", dir=parent))
     try:
         tell(f"{NAME}: projecting {jobs:,} jobs")
@@ -65,7 +65,7 @@ def measure(parent: Path | None, jobs: int, tell: Callable[[str], None]) -> list
                 meter = Meter({pid: "api"})
                 load.run(Pages(url, CLIENT_TOKEN, path, 5))
                 before = meter.sample()
-                ran = load.run(Pages(url, CLIENT_TOKEN, path, PAGES))
+                ran = load.run(Pages(url, CLIENT_TOKEN, path, pages))
                 cost = usage(before, meter.sample()).per_job_us(ran.done)["api"]
                 assert ran.seen is not None, "it walked pages"
                 found += [
