@@ -106,6 +106,14 @@ class FakeDispatcher:
         )
         return (info.num_ack_pending or 0) + (info.num_pending or 0)
 
+    async def deliveries(self, skill: str) -> int:
+        """How often the broker has delivered tasks of a skill, repetitions counted."""
+        info = await self.connection.jetstream().consumer_info(
+            subjects.JOURNAL, subjects.skill_consumer(skill)
+        )
+        assert info.delivered is not None
+        return int(info.delivered.consumer_seq)
+
     async def until(self, holds: Callable[[], bool], seconds: float = 15.0) -> None:
         """Wait until something that was told to this dispatcher makes `holds` true."""
         async with asyncio.timeout(seconds):
