@@ -14,7 +14,12 @@ AGGREGATES: Final[dict[str, type[Aggregate]]] = {"job": Job, "workflow": Workflo
 
 KINDS: Final = AGGREGATES
 
-EVENTS: Final[dict[str, type[AggregateEvent]]] = {
-    event.__name__: event for event in (*events.EVENTS, *node_events.EVENTS, *workflow.EVENTS, *worker.EVENTS)
-}
+_ALL: Final = (
+    *events.EVENTS,
+    *node_events.EVENTS,
+    *workflow.EVENTS,
+    *worker.EVENTS,
+)
+
+EVENTS: Final[dict[str, type[AggregateEvent]]] = {event.__name__: event for event in _ALL}
 """The event class of each topic."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import ExpressionError
 from shared.domain.graph_nodes import DEFAULT_PORT, Join, Loop, Target
+from shared.domain.job import offers
 from shared.domain.job.node_events import (
     BranchArrived,
     BranchEnded,
@@ -190,8 +191,7 @@ def _repeat_while(walk: "Walk", loop: Repetition, last: Json) -> None:
         again = walk.facts.evaluate(node.condition, variables)
     except ExpressionError as problem:
         walk.emit(LoopEnded, activation=loop.id, output=[loop.results[i] for i in sorted(loop.results)])
-        error = TaskError("invalid_input", str(problem), "expression")
-        walk.fail(loop.node, loop.parent, loop.branch, error)
+        walk.fail(loop.node, loop.parent, loop.branch, offers.expression_failed(problem))
         return
     if again is not True:
         end_loop(walk, loop)

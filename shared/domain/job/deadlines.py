@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from shared.domain.job import waits
+from shared.domain.job import offers, waits
 from shared.domain.job.events import TaskTimedOut
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import JobState, Task, Waiting
@@ -59,7 +59,7 @@ def _limits(task: Task) -> Iterator[tuple[int, str]]:
 def _time_out(job: "Job", task: Task, what: str, facts: Facts) -> None:
     walk = Walk(job, facts)
     if what == "retry":
-        walk.offer_again(task, task.attempt)
+        offers.offer_again(walk, task, task.attempt)
         return
     error = TaskError("timeout", _MESSAGES[what], f"{what}_timeout")
     walk.emit(TaskTimedOut, task=task.id, attempt=task.attempt, what=what, error=error.to_json())
@@ -67,7 +67,7 @@ def _time_out(job: "Job", task: Task, what: str, facts: Facts) -> None:
         # Nobody took it: another attempt would wait for the same workers.
         walk.fail(task.node, task.parent, task.branch, error, task.transitions)
     else:
-        walk.attempt_failed(task, error)
+        offers.attempt_failed(walk, task, error)
     walk.run()
 
 

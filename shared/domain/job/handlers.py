@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, assert_never
 
 from shared.domain.errors import NotThere
 from shared.domain.graph_nodes import State, Target
-from shared.domain.job import actions
+from shared.domain.job import actions, offers
 from shared.domain.job.actions import Action, AwaitApproval, Dispatch, GoTo, Parallel, RunWorkflow, TaskSpec
-from shared.domain.job.node_events import BranchesForked, HandlerDecided, HandlerFailed, SignalAwaited
+from shared.domain.job.node_events import BranchesForked
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import Handling
+from shared.domain.job.wait_events import (
+    HandlerDecided,
+    HandlerFailed,
+    SignalAwaited,
+)
 from shared.domain.job.walk import ANY_PORT, Walk
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import Json, TaskError, seconds_us
@@ -151,7 +156,8 @@ def _offer(
 ) -> None:
     spec = walk.job.spec
     retry: Mapping[str, Json] | None = task.retry
-    walk.offer(
+    offers.offer(
+        walk,
         node,
         task.skill,
         task.input,

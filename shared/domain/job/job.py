@@ -11,7 +11,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from shared.domain.errors import IllegalTransition, NotThere
-from shared.domain.job import effects, handlers, waits
+from shared.domain.job import effects, handlers, offers, waits
 from shared.domain.job.actions import Action
 from shared.domain.job.deadlines import expire, next_due
 from shared.domain.job.events import (
@@ -25,7 +25,6 @@ from shared.domain.job.events import (
     TaskClaimed,
     TaskFailed,
     TaskProgressed,
-    TaskReleased,
     TaskSucceeded,
     made,
 )
@@ -119,7 +118,7 @@ class Job(JobState, Aggregate):
         walk = Walk(self, facts)
         for task in list(self.live_tasks.values()):
             if task.status == "queued" and not task.limits and facts.has_room(task.skill):
-                walk.hand_out(task, TaskReleased, task.attempt, task.dispatch_by)
+                offers.release(walk, task)
 
     def signal(self, name: str, payload: Json, facts: Facts, by: str = "") -> None:
         """A signal for the wait of that name; kept for it when the job is not there yet.
@@ -153,7 +152,7 @@ class Job(JobState, Aggregate):
             raise IllegalTransition("release", held.status)
         if self.paused:
             raise IllegalTransition("release", "paused")
-        Walk(self, facts).hand_out(held, TaskReleased, held.attempt, held.dispatch_by)
+        offers.release(Walk(self, facts), held)
 
     def expire(self, facts: Facts) -> None:
         """Does what is due at `facts.now`: deadline, time-outs, lost leases, overdue wake-ups."""
@@ -315,7 +314,7 @@ class Job(JobState, Aggregate):
             started_at=started_at,
         )
         walk = Walk(self, facts)
-        walk.attempt_failed(self.tasks[task], error, by=f"worker:{worker}")
+        offers.attempt_failed(walk, self.tasks[task], error, by=f"worker:{worker}")
         walk.run()
         return ACCEPTED
 

@@ -19,18 +19,20 @@ from shared.domain.graph_nodes import (
     Target,
     Wait,
 )
-from shared.domain.job import constructs
+from shared.domain.job import constructs, offers
 from shared.domain.job.node_events import (
     BranchesForked,
     ContextUpdated,
-    HandlerAwaited,
     LoopStarted,
     NodePassed,
     ScopeEntered,
+)
+from shared.domain.job.state import BODY, Repetition
+from shared.domain.job.wait_events import (
+    HandlerAwaited,
     SignalAwaited,
     WaitEnded,
 )
-from shared.domain.job.state import BODY, Repetition
 from shared.domain.values import Json, TaskError, seconds_us
 
 if TYPE_CHECKING:
@@ -42,8 +44,7 @@ def enter(walk: "Walk", node: IdleNode, parent: int, branch: int, payload: Json)
     try:
         _enter(walk, node, parent, branch, payload)
     except ExpressionError as problem:
-        error = TaskError("invalid_input", str(problem), "expression")
-        walk.fail(node.name, parent, branch, error)
+        walk.fail(node.name, parent, branch, offers.expression_failed(problem))
 
 
 def _enter(walk: "Walk", node: IdleNode, parent: int, branch: int, payload: Json) -> None:

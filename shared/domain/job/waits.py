@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, cast
 
 from shared.domain.errors import IllegalTransition, InvalidValue, NotThere
 from shared.domain.graph_nodes import DEFAULT_PORT, FAILURE_PORT, SUCCESS_PORT
+from shared.domain.job import offers
 from shared.domain.job.effects import retry_timer, wait_timer
-from shared.domain.job.node_events import ApprovalReceived, ChildEnded, SignalReceived, WaitEnded
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import Child, JobState, Waiting
+from shared.domain.job.wait_events import (
+    ApprovalReceived,
+    ChildEnded,
+    SignalReceived,
+    WaitEnded,
+)
 from shared.domain.job.walk import Walk
 from shared.domain.values import ERROR_KINDS, ErrorKind, Json, Status, TaskError
 
@@ -56,7 +62,7 @@ def wake(job: "Job", name: str, facts: Facts) -> None:
     """A timer fired: the retry or the delay that it stands for goes on, unless that is over."""
     for task in job.live_tasks.values():
         if task.status == "retry_scheduled" and name == retry_timer(task.id, task.attempt):
-            Walk(job, facts).offer_again(task, task.attempt)
+            offers.offer_again(Walk(job, facts), task, task.attempt)
             return
     for waiting in _awaited(job, "timer"):
         if name == wait_timer(waiting.id):

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid5
 
-from shared.domain.errors import ExpressionError
 from shared.domain.graph_nodes import (
     DEFAULT_PORT,
     FAILURE_PORT,
@@ -19,26 +18,21 @@ from shared.domain.graph_nodes import (
     Wait,
 )
 from shared.domain.graph_nodes import Task as TaskNode
-from shared.domain.graph_reading import limits_of
-from shared.domain.job import constructs, nodes
+from shared.domain.job import constructs, nodes, offers
 from shared.domain.job.events import (
-    JobCancelled,
     JobEvent,
     JobFailed,
     JobQuarantined,
     JobSucceeded,
     JobTimedOut,
     TaskCancelled,
-    TaskQueued,
-    TaskReleased,
-    TaskRetryScheduled,
 )
-from shared.domain.job.node_events import ChildStarted, NodeCancelled
+from shared.domain.job.node_events import NodeCancelled
 from shared.domain.job.spec import Facts
-from shared.domain.job.state import Group, Region, Repetition, Task
-from shared.domain.retry import RetryPolicy
+from shared.domain.job.state import Group, Region, Repetition
+from shared.domain.job.wait_events import ChildStarted
 from shared.domain.template import Template
-from shared.domain.values import Json, TaskError, seconds_us, span_us
+from shared.domain.values import Json, TaskError
 
 if TYPE_CHECKING:
     from shared.domain.job.job import Job
@@ -76,7 +70,7 @@ class Walk:
                 return
             node = self.graph.nodes[name]
             if isinstance(node, TaskNode):
-                self.offer_node(node, parent, branch, payload)
+                offers.enter(self, node, parent, branch, payload)
             else:
                 nodes.enter(self, node, parent, branch, payload)
 
@@ -158,7 +152,7 @@ class Walk:
 
         If nothing does, the job ends.
         """
-        target = self._failure_target(node, error, transitions)
+        target = self.failure_target(node, error, transitions)
         if target is not None:
             self.arrive(target, node, parent, branch, {"error": error.to_json()})
             return
@@ -194,133 +188,6 @@ class Walk:
         inside = [a for a in job.activations.values() if job.within(a.parent, a.branch, owner, frame)]
         for activation in inside:
             self.emit(NodeCancelled, activation=activation.id, node=activation.node)
-
-    def offer_node(self, node: TaskNode, parent: int, branch: int, payload: Json) -> None:
-        """A task node was entered: its task is released, or held."""
-        template = node.input
-        if template is None:
-            value = payload
-        elif not template.dynamic:
-            value = template.value
-        else:
-            try:
-                value = self.render(template, parent, branch, payload)
-            except ExpressionError as error:
-                self.fail(node.name, parent, branch, expression_failed(error))
-                return
-        spec = self.job.spec
-        self.offer(
-            node.name,
-            node.skill,
-            value,
-            parent,
-            branch,
-            urgency=spec.urgency if node.urgency is None else node.urgency,
-            dispatch_timeout=node.dispatch_timeout or spec.dispatch_timeout,
-            run_timeout=node.run_timeout or spec.run_timeout,
-            retry=node.retry,
-            claim=node.claim,
-            limits=node.limits,
-        )
-
-    def offer(
-        self,
-        node: str,
-        skill: str,
-        value: Json,
-        parent: int,
-        branch: int,
-        *,
-        urgency: int,
-        dispatch_timeout: float | None,
-        run_timeout: float | None,
-        retry: dict[str, Json] | None,
-        claim: bool = False,
-        limits: tuple[dict[str, Json], ...] = (),
-        transitions: dict[str, str] | None = None,
-    ) -> None:
-        """A new task is released; or held, when the job is paused, a limit counts it or there is no room."""
-        job = self.job
-        spec = job.spec
-        if spec.concurrency or spec.rate:
-            limits = (*limits, *limits_of(spec.concurrency, spec.rate))
-        held = job.paused or limits or not self.facts.has_room(skill)
-        self.emit(
-            TaskQueued if held else TaskReleased,
-            task=len(job.tasks) + 1,
-            skill=skill,
-            node=node,
-            input=value,
-            activation=job.last_activation + 1,
-            parent=parent,
-            branch=branch,
-            claim=claim,
-            urgency=urgency,
-            dispatch_by=self._dispatch_by(dispatch_timeout),
-            dispatch_timeout=dispatch_timeout,
-            run_timeout=run_timeout,
-            retry=retry,
-            limits=list(limits) or None,
-            transitions=transitions,
-            workflow=spec.workflow,
-            tenant=spec.tenant,
-            trace=spec.trace,
-        )
-
-    def offer_again(self, task: Task, attempt: int) -> None:
-        """The next attempt of a task is released, or held."""
-        held = self.job.paused or task.limits or not self.facts.has_room(task.skill)
-        self.hand_out(
-            task, TaskQueued if held else TaskReleased, attempt, self._dispatch_by(task.dispatch_timeout)
-        )
-
-    def hand_out(self, task: Task, event: type[JobEvent], attempt: int, dispatch_by: int | None) -> None:
-        """A task that is known already stands ready (TaskQueued) or is released (TaskReleased)."""
-        spec = self.job.spec
-        self.emit(
-            event,
-            task=task.id,
-            skill=task.skill,
-            attempt=attempt,
-            node=task.node,
-            input=task.input,
-            activation=task.activation,
-            parent=task.parent,
-            branch=task.branch,
-            claim=task.claim,
-            urgency=task.urgency,
-            dispatch_by=dispatch_by,
-            dispatch_timeout=task.dispatch_timeout,
-            run_timeout=task.run_timeout,
-            retry=task.retry,
-            limits=task.limits,
-            transitions=task.transitions,
-            workflow=spec.workflow,
-            tenant=spec.tenant,
-            trace=spec.trace,
-        )
-
-    def attempt_failed(self, task: Task, error: TaskError, by: str = "") -> None:
-        """What follows of a failed or timed-out attempt: another one, an edge, or the end."""
-        policy = RetryPolicy.of(self.job.spec.retry, task.retry)
-        if error.kind in policy.quarantine:
-            self.end(error, quarantine=True)
-        elif error.kind == "cancelled":
-            self._stopped(task, error, by)
-        elif policy.retries(error.kind, task.attempt):
-            wait = span_us(policy.wait_before(task.attempt + 1, self.facts.chance))
-            if wait:
-                self.emit(
-                    TaskRetryScheduled,
-                    task=task.id,
-                    attempt=task.attempt + 1,
-                    not_before=self.facts.now_us + wait,
-                )
-            else:
-                self.offer_again(task, task.attempt + 1)
-        else:
-            exhausted = policy.quarantines(error.kind)
-            self.fail(task.node, task.parent, task.branch, error, task.transitions, exhausted)
 
     def start_child(
         self,
@@ -392,7 +259,7 @@ class Walk:
             return False
         return bool(self.graph.edges.get(node, {}).keys() - {FAILURE_PORT, "timeout", "cancelled"})
 
-    def _failure_target(
+    def failure_target(
         self, node: str, error: TaskError, transitions: Mapping[str, str] | None
     ) -> Target | None:
         for port in (error.port, FAILURE_PORT):
@@ -405,24 +272,6 @@ class Walk:
             elif transitions.get(port) in self.graph.nodes:
                 return Target(transitions[port])
         return None
-
-    def _stopped(self, task: Task, error: TaskError, by: str) -> None:
-        """The worker says that the task was cancelled: by its edge, or by the end of the job."""
-        stopped = TaskError(error.kind, error.message, error.code, error.details, error.port or "cancelled")
-        target = self._failure_target(task.node, stopped, task.transitions)
-        if target is not None:
-            self.arrive(target, task.node, task.parent, task.branch, {"error": error.to_json()})
-        else:
-            self.cancel_tasks()
-            self.emit(JobCancelled, reason=error.message, by=by)
-
-    def _dispatch_by(self, seconds: float | None) -> int | None:
-        return None if seconds is None else self.facts.now_us + seconds_us(seconds)
-
-
-def expression_failed(error: ExpressionError) -> TaskError:
-    """The error of a node whose expression cannot be evaluated."""
-    return TaskError("invalid_input", str(error), "expression")
 
 
 def _transition(transitions: Mapping[str, str], port: str) -> str | None:

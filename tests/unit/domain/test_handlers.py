@@ -20,7 +20,7 @@ from shared.domain.job import (
     StartChild,
     TaskSpec,
 )
-from shared.domain.job.node_events import HandlerDecided
+from shared.domain.job.wait_events import HandlerDecided
 from shared.domain.values import Json, Status, TaskError, to_us
 from tests.unit.domain.given import BROKEN, FLAKY, ID, NOON, Story, edge, graph
 
