@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.application.clock import from_us, to_us
+from shared.application.collecting import collected
 from shared.application.expressions import evaluate
 from shared.application.ids import new_id
 from shared.application.ports import Decision, StoredCommit
@@ -39,13 +40,13 @@ def one_step(job_id: UUID, now: datetime) -> tuple[Job, Decision]:
     """A job of one step that was just accepted, and the decision to store: two events."""
     spec = JobSpec(skill=SKILL, input={"job": "j"}, tenant=TENANT, owner=_BY)
     job = Job.accept(job_id, spec, _facts(now))
-    return job, Decision("job", job_id, job.collect_events(), _BY)
+    return job, Decision("job", job_id, collected(job), _BY)
 
 
 def finish(job: Job, now: datetime, prev: bytes) -> Decision:
     """The decision that ends it well: two events. `prev` is the SHA-256 of its stored first commit."""
     job.succeed(1, 1, _NAME, {"ok": 1}, _facts(now), started_at=to_us(now))
-    return Decision("job", job.id, job.collect_events(), _WORKER, prev)
+    return Decision("job", job.id, collected(job), _WORKER, prev)
 
 
 def commits(jobs: int, start: datetime, seed: int = 1) -> Iterator[list[StoredCommit]]:
@@ -89,7 +90,7 @@ def _template(start: datetime, *, fails: bool) -> list[StoredCommit]:
     job, accepted = one_step(new_id(), start)
     if fails:
         job.fail(1, 1, _NAME, TaskError("permanent", "it cannot be done"), _facts(start))
-        ended = Decision("job", job.id, job.collect_events(), _WORKER, bytes(32))
+        ended = Decision("job", job.id, collected(job), _WORKER, bytes(32))
     else:
         ended = finish(job, start, bytes(32))
     codec = Codec(EVENTS, KINDS)
