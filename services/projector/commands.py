@@ -35,7 +35,7 @@ class Request(msgspec.Struct):
     command: str
 
 
-class RebuildRuns(Exception):  # noqa: N818 (a class of error says what happened)
+class RebuildRuns(Exception):
     """Another rebuild is not done yet."""
 
 

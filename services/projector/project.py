@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from shared.application.ports import Journal
 from shared.journal.follow import JournalWentBack
+from shared.readmodels import queries
 from shared.readmodels.database import Database
 from shared.readmodels.errors import PositionMoved
 from shared.readmodels.projection import Projection
@@ -26,8 +27,7 @@ class Projector:
         self._journal = journal
         self._announce = announce
         self._between = asyncio.Lock()
-        self._session = database.writer()
-        self._projection = Projection(self._session)
+        self._open()
 
     @property
     def position(self) -> int:
@@ -35,8 +35,8 @@ class Projector:
 
     @property
     def poisoned(self) -> int:
-        """How many commits since the start could not become rows."""
-        return self._projection.poisoned
+        """How many commits of the journal could not become rows."""
+        return self._poisoned_before + self._projection.poisoned
 
     async def run(self) -> None:
         """Project until cancelled. Raises what the store raises: start again then, nothing is lost."""
@@ -63,8 +63,7 @@ class Projector:
         assert self._between.locked()
         self._session.close()
         swap()
-        self._session = self._database.writer()
-        self._projection = Projection(self._session)
+        self._open()
 
     def close(self) -> None:
         self._session.close()
@@ -83,6 +82,10 @@ class Projector:
         self._session.close()
         self._database.beside().close()
         self._database.swap()
+        self._open()
+        self._announce(self.position)
+
+    def _open(self) -> None:
         self._session = self._database.writer()
         self._projection = Projection(self._session)
-        self._announce(self.position)
+        self._poisoned_before = queries.poison_count(self._session)

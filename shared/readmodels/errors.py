@@ -12,11 +12,11 @@ class ReadModelError(Exception):
     """The read model could not do it."""
 
 
-class ReadModelUnavailable(ReadModelError):  # noqa: N818
+class ReadModelUnavailable(ReadModelError):
     """There is no store yet, or it cannot be reached. Try later."""
 
 
-class PositionMoved(ReadModelError):  # noqa: N818
+class PositionMoved(ReadModelError):
     """Another projector moved the position. Forget what is in memory and start from the store again."""
 
     def __init__(self, expected: int) -> None:
@@ -24,12 +24,12 @@ class PositionMoved(ReadModelError):  # noqa: N818
         self.expected = expected
 
 
-class InvalidCursor(ReadModelError):  # noqa: N818
+class InvalidCursor(ReadModelError):
     """The cursor was not made here, or not whole."""
 
     def __init__(self, cursor: str) -> None:
         super().__init__(f"no cursor of ours: {cursor[:40]!r}")
 
 
-class UnfitCommit(ReadModelError):  # noqa: N818
+class UnfitCommit(ReadModelError):
     """A commit that cannot become rows: an unknown event, missing fields, values that no column takes."""

@@ -71,11 +71,12 @@ class QueriesContract:
         assert queries.job_by_alias(session, "default", "order-2") is None
         assert queries.job_by_alias(session, "default", "order\0\ud800") is None
 
-    @pytest.mark.parametrize("few", [0, 20_000], ids=["filters lead", "statuses lead"])
+    @pytest.mark.parametrize("many", [0, 5, 15_000])
     def test_every_filter_shows_what_a_plain_scan_would(
-        self, database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+        self, database: Database, monkeypatch: pytest.MonkeyPatch, many: int
     ) -> None:
-        monkeypatch.setattr(pages, "_FEW", few)
+        # The fewer are counted, the more other filters lead.
+        monkeypatch.setattr(pages, "_MANY", many)
         commits = history(2, jobs=60)
         session = projected(database, commits)
         jobs = list(folded(commits).values())

@@ -1,7 +1,9 @@
 """The read model in SQLite keeps the contract."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,38 +51,66 @@ def test_what_an_unfinished_rebuild_left_is_swept_away(tmp_path: Path) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("few", [0, 20_000])
+ALL = JobFilter("default", frozenset({"failed"}), "w", "s", "a", None, (("a", "b"), ("c", "d")), 1, 2)
+
+
 @pytest.mark.parametrize("before", [None, (5, 5)])
+@pytest.mark.parametrize("wanted", [JobFilter("default", tags=(("a", "b"),)), ALL])
 @pytest.mark.parametrize(
-    ("wanted", "leads"),
+    ("lead", "index"),
     [
-        (JobFilter("default"), "jobs_status"),
-        (JobFilter(None, frozenset({"failed", "queued"})), "jobs_status"),
-        (JobFilter("default", workflow="w"), "jobs_workflow"),
-        (JobFilter("default", skill="s"), "jobs_skill"),
-        (JobFilter("default", alias="a"), "jobs_alias"),
-        (JobFilter("default", parent=job_id(1)), "jobs_parent"),
-        (JobFilter("default", tags=(("a", "b"), ("c", "d"))), "PRIMARY KEY"),
-        (JobFilter("default", frozenset({"failed"}), "w", "s", tags=(("a", "b"),)), "PRIMARY KEY"),
-        (JobFilter("default", frozenset({"failed"}), "w", "s", created_from=1), "jobs_workflow"),
+        ("status", "jobs_status"),
+        ("workflow", "jobs_workflow"),
+        ("skill", "jobs_skill"),
+        ("alias", "jobs_alias"),
+        ("parent", "jobs_parent"),
+        ("tag", "PRIMARY KEY"),
     ],
 )
 def test_each_page_is_a_walk_along_one_index_without_a_sort(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    few: int,
-    before: tuple[int, int] | None,
-    wanted: JobFilter,
-    leads: str,
+    tmp_path: Path, lead: pages._Lead, index: str, wanted: JobFilter, before: tuple[int, int] | None
 ) -> None:
-    monkeypatch.setattr(pages, "_FEW", few)
+    if lead not in ("status", "tag"):
+        leading: dict[str, Any] = {lead: job_id(1) if lead == "parent" else getattr(ALL, lead)}
+        wanted = replace(wanted, **leading)
     session = SqliteDatabase(tmp_path).writer()
-    counted = {("default", "failed"): 1, ("acme", "failed"): 1}
-    for sql, parameters in pages._walks(wanted, before, counted):
+    fitting = {("default", "failed"): 1, ("acme", "failed"): 1}
+    for sql, parameters in pages._walks(wanted, lead, before, fitting):
         plan = [str(row[3]) for row in session.rows(f"EXPLAIN QUERY PLAN {sql}", [*parameters, 10])]
-        expected = leads if not few or leads in ("jobs_alias", "jobs_parent") else "jobs_status"
-        assert expected in plan[0], plan
+        assert index in plan[0], plan
         assert not any("TEMP B-TREE" in step or "SCAN" in step for step in plan), plan
+    session.close()
+
+
+def test_the_filter_that_fewest_jobs_pass_leads(tmp_path: Path) -> None:
+    commits = [
+        commit
+        for number in range(20)
+        for commit in one_step(
+            1 + 2 * number,
+            number,
+            skill="rare" if number == 0 else "often",
+            tags={"all": "yes", "some": str(number % 5)},
+        )
+    ]
+    session = projected(SqliteDatabase(tmp_path), [*commits, *one_step(90, "open")[:1]])
+
+    def lead(wanted: JobFilter) -> tuple[str, JobFilter]:
+        counted = queries.counted(session, "default")
+        fitting = {key: n for key, n in counted.items() if key[1] in wanted.statuses or not wanted.statuses}
+        return pages._lead(session, wanted, fitting)
+
+    every, some = ("all", "yes"), ("some", "1")
+    done, queued = frozenset({"succeeded"}), frozenset({"queued"})
+    assert lead(JobFilter("default"))[0] == "status"
+    assert lead(JobFilter("default", skill="often"))[0] == "skill"
+    assert lead(JobFilter("default", done, skill="rare"))[0] == "skill"
+    assert lead(JobFilter("default", queued, skill="often"))[0] == "status"
+    assert lead(JobFilter("default", done, skill="often", tags=(every, some))) == (
+        "tag",
+        JobFilter("default", done, skill="often", tags=(some, every)),
+    )
+    assert lead(JobFilter("default", skill="rare", tags=(every, some)))[0] == "skill"
     session.close()
 
 

@@ -16,7 +16,7 @@ from shared.readmodels.projection import Projection
 from shared.readmodels.rebuild import Progress, rebuild
 from shared.readmodels.sqlite import SqliteDatabase
 from tests.contract.readmodels.contract import digest_of
-from tests.contract.readmodels.equality import RecordedJournal
+from tests.contract.readmodels.doubles import RecordedJournal
 from tests.contract.readmodels.histories import history, one_step
 
 
