@@ -24,8 +24,6 @@ DaybookError
 └── BlueprintError              a blueprint, or one of its states, is wrong
 """
 
-# ruff: noqa: N818 (a class of error says what happened)
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID

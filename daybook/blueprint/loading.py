@@ -13,10 +13,7 @@ from daybook.errors import BlueprintError
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A blueprint, its graph, and the file and SHA-256 of the code that it came from.
-
-    The hash is in the graph's `meta`, so that other code is another definition.
-    """
+    """A blueprint, its graph, and the file and SHA-256 of the code that it came from."""
 
     blueprint: Blueprint
     graph: dict[str, Any]
@@ -68,5 +65,4 @@ def load_file(file: Path, catalog: Catalog) -> None:
         except BlueprintError as error:
             catalog.problems.append(error)
             continue
-        graph["meta"] = {"blueprint": {"file": file.name, "sha256": digest}}
         catalog.blueprints[blueprint.name] = Loaded(blueprint, graph, file.name, digest)

@@ -23,7 +23,7 @@ from daybook.worker.outcome import error_of
 _spawn = multiprocessing.get_context("spawn")
 
 
-class ProcessDied(Exception):  # noqa: N818 (a class of error says what happened)
+class ProcessDied(Exception):
     """The process ended without an answer: a crash, the kernel's memory killer, or our own kill."""
 
 

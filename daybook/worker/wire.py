@@ -15,7 +15,7 @@ IN_PROGRESS = b"+WPI"
 NAK = b"-NAK"
 
 
-class MalformedTask(ValueError):  # noqa: N818 (a class of error says what happened)
+class MalformedTask(ValueError):
     """A message of a skill's queue is not a released task: written by another version, or not by Daybook."""
 
 

@@ -34,7 +34,7 @@ class Source:
     sha256: str
 
 
-class HandlerFailed(Exception):  # noqa: N818 (a class of error says what happened)
+class HandlerFailed(Exception):
     """A handler gave no action. `error` says why, as a job records it."""
 
     def __init__(self, error: TaskError) -> None:
@@ -129,7 +129,7 @@ class HandlerHost:
         await child.end()
 
 
-class ChildDied(Exception):  # noqa: N818 (a class of error says what happened)
+class ChildDied(Exception):
     """The process ended without an answer."""
 
 
