@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from services.dispatcher.children import Children, FlowLanes
 from services.dispatcher.crew import Crew
 from services.dispatcher.desk import Desk, Fold
-from services.dispatcher.doors import Doors, Handler
+from services.dispatcher.doors import Doors
 from services.dispatcher.flow import Flow
 from services.dispatcher.followup import FollowUp
 from services.dispatcher.graphs import PinnedGraphs
@@ -20,7 +20,7 @@ from services.dispatcher.interrupts import Interrupts
 from services.dispatcher.queues import Queues
 from services.dispatcher.recovery import recover
 from services.dispatcher.register import Register
-from services.dispatcher.wakeups import CONSUMER, WakeUps, declare_wakeup_queue
+from services.dispatcher.wakeups import WakeUps, declare_wakeup_queue
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
@@ -30,10 +30,8 @@ from shared.application.submit import Submit
 from shared.broker import subjects
 from shared.broker.connection import connect, disconnect
 from shared.broker.errors import BrokerError
-from shared.broker.messages import Message
+from shared.broker.faststream import StreamBroker
 from shared.broker.publisher import Publisher
-from shared.broker.pulls import PullSource
-from shared.broker.source import SubjectSource
 from shared.broker.streams import declare_streams, durability
 from shared.domain.job import Job
 from shared.domain.topics import AGGREGATES, EVENTS
@@ -45,7 +43,6 @@ from shared.settings import Settings
 
 log = logging.getLogger("daybook.dispatcher")
 
-QUEUE_GROUP = "dispatcher"
 LANES_SECONDS = 0.02
 LANES_REPEAT_SECONDS = 0.5
 
@@ -93,21 +90,12 @@ async def main(settings: Settings, process: Process) -> None:
             follow_up.ready = True
             for skill in flow.skills():
                 follow_up.changed(skill)
-            sources: list[tuple[SubjectSource | PullSource, Handler]] = [
-                (await SubjectSource.open(connection, subjects.REPORTS, queue=QUEUE_GROUP), doors.on_reports),
-                (
-                    await SubjectSource.open(connection, subjects.COMMANDS, queue=QUEUE_GROUP),
-                    doors.on_commands,
-                ),
-                (await SubjectSource.open(connection, subjects.HELLOS), doors.on_hellos),
-                (await SubjectSource.open(connection, subjects.BEATS), doors.on_beats),
-                (await PullSource.open(connection, subjects.TIMERS, CONSUMER), doors.on_fired),
-            ]
-            running += [group.create_task(_pump(source.batches(), handler)) for source, handler in sources]
+            broker = StreamBroker(connection)
+            doors.open(broker)
+            await broker.start()
             process.ready()
             await process.stopping.wait()
-            for source, _ in sources:
-                await source.stop()
+            await broker.stop()
             for task in running:
                 task.cancel()
         await follow_up.stop()
@@ -125,16 +113,6 @@ def _folding(codec: Codec) -> Fold:
         return job
 
     return fold
-
-
-async def _pump(batches: AsyncIterator[list[Message]], handler: Handler) -> None:
-    """Hand batches over for ever. A handler that breaks is a bug: it is logged, and the next goes on."""
-    async for batch in batches:
-        try:
-            handler(batch)
-        except Exception:
-            log.exception("a batch of %d messages was not handled", len(batch))
-        await asyncio.sleep(0)
 
 
 async def _follow(journal: JetStreamJournal, position: int, desk: Desk, definitions: Definitions) -> None:

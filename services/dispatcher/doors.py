@@ -1,13 +1,13 @@
 """The doors: what comes in over the broker, batch by batch, and goes to the desk or the crew.
 
-No handler awaits a message: a batch is decided in one go, and each answer leaves when the journal has the
-decision.
+Each is a FastStream subscriber that is called once for each natural batch. No handler awaits a message: a
+batch is decided in one go, and each answer leaves when the journal has the decision.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 
@@ -17,9 +17,11 @@ from services.dispatcher import commands, reports
 from services.dispatcher.crew import Crew, Hello
 from services.dispatcher.desk import Command, Desk, Outcome, Unavailable
 from services.dispatcher.queues import Queues
+from services.dispatcher.wakeups import CONSUMER
 from shared.application.ids import derived_id
 from shared.broker import subjects
 from shared.broker.errors import BrokerError
+from shared.broker.faststream import Batch, StreamBroker
 from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
 from shared.domain.errors import DomainError
@@ -29,6 +31,9 @@ from shared.domain.worker import WORKER_NAMESPACE
 log = logging.getLogger("daybook.dispatcher.doors")
 
 decode_hello = msgspec.json.Decoder(Hello).decode
+
+QUEUE_GROUP = "dispatcher"
+"""Dispatchers share reports and commands; every one of them hears hellos and beats."""
 
 
 class Doors:
@@ -51,7 +56,26 @@ class Doors:
         self._beat_seconds = beat_seconds
         self._greeting: set[asyncio.Task[None]] = set()
 
-    def on_reports(self, batch: list[Message]) -> None:
+    def open(self, broker: StreamBroker) -> None:
+        """Subscribe to everything; nothing comes before the broker is started."""
+        reports = broker.subject_batches(
+            subjects.REPORTS, queue=QUEUE_GROUP, title="Reports", description="Claims, progress and results."
+        )
+        reports(self.on_reports)
+        orders = broker.subject_batches(
+            subjects.COMMANDS, queue=QUEUE_GROUP, title="Commands", description="What is asked of a job."
+        )
+        orders(self.on_commands)
+        hellos = broker.subject_batches(subjects.HELLOS, title="Hellos", description="Workers that come.")
+        hellos(self.on_hellos)
+        beats = broker.subject_batches(subjects.BEATS, title="Beats", description="Workers that are alive.")
+        beats(self.on_beats)
+        fired = broker.consumer_batches(
+            subjects.TIMERS, CONSUMER, subjects.FIRED, title="Wake-ups", description="What was due."
+        )
+        fired(self.on_fired)
+
+    async def on_reports(self, batch: Batch) -> None:
         """Claims, progress and results of workers."""
         for message in batch:
             answer = partial(self._publisher.publish, message.reply)
@@ -63,7 +87,7 @@ class Doors:
                 continue
             self._desk.post(job, reports.command(report, self._lease, answer))
 
-    def on_commands(self, batch: list[Message]) -> None:
+    async def on_commands(self, batch: Batch) -> None:
         """Orders of the API and the scheduler."""
         for message in batch:
             answer = partial(self._publisher.publish, message.reply)
@@ -75,7 +99,7 @@ class Doors:
                 continue
             self._desk.post(job, commands.command(order, answer))
 
-    def on_fired(self, batch: list[Message]) -> None:
+    async def on_fired(self, batch: Batch) -> None:
         """Wake-ups that the broker kept; each is acked when the job has decided, else it comes again."""
         for message in batch:
             try:
@@ -86,12 +110,12 @@ class Doors:
                 continue
             self._desk.post(job, self._wake(name, message.reply))
 
-    def on_hellos(self, batch: list[Message]) -> None:
+    async def on_hellos(self, batch: Batch) -> None:
         """Workers that come."""
         for message in batch:
             self._soon(self._welcome(message))
 
-    def on_beats(self, batch: list[Message]) -> None:
+    async def on_beats(self, batch: Batch) -> None:
         """Workers that are alive."""
         for message in batch:
             self._soon(self._heard(message))
@@ -152,6 +176,3 @@ def _hello(message: Message) -> Hello:
     if not 1 <= len(hello.skills) <= 200:
         raise ValueError("a worker has between 1 and 200 skills")
     return hello
-
-
-Handler = Callable[[list[Message]], None]
