@@ -35,6 +35,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "idempotency_conflict": (422, "This Idempotency-Key was used for another request"),
     "head_too_large": (431, "The head of the request is too large"),
     "internal": (500, "Something broke in the server"),
+    "history_broken": (500, "What is stored is not what was written"),
     "read_model_behind": (503, "The read model has not caught up"),
     "read_model_unavailable": (503, "The read model does not answer"),
     "dispatcher_unavailable": (503, "The dispatcher does not answer"),

@@ -8,7 +8,13 @@ from services.api.bodies import ClientGone
 from services.api.problems import FieldError, Problem, retry_after
 from shared.application.commands import CommandError, CommandRefused, DispatcherSilent
 from shared.application.definitions import UnknownWorkflow
-from shared.application.ports import JournalError, JournalUnavailable, UnknownOutcome, VersionConflict
+from shared.application.ports import (
+    BrokenChain,
+    JournalError,
+    JournalUnavailable,
+    UnknownOutcome,
+    VersionConflict,
+)
 from shared.application.submit import KeyReused
 from shared.domain.errors import DomainError, IllegalTransition, InvalidGraph
 from shared.readmodels.errors import InvalidCursor, ReadModelError
@@ -69,6 +75,9 @@ def _of_journal(error: Exception) -> Problem | None:
             return retry_after("conflict", "Send it again.")
         case JournalUnavailable():
             return retry_after("journal_unavailable", "Nothing was stored.")
+        case BrokenChain():
+            log.critical("the history is broken", exc_info=error)
+            return Problem("history_broken", str(error))
         case JournalError():
             log.error("the journal failed", exc_info=error)
             return retry_after("journal_unavailable", "")

@@ -9,6 +9,7 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 
 from shared.application.ports import (
     Appended,
+    BrokenChain,
     Decision,
     JournalUnavailable,
     Recorded,
@@ -120,10 +121,21 @@ class JetStreamJournal:
 
     async def _read(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
         try:
-            messages = await read_aggregate(self.publisher, aggregate_filter(kind, id), self.timeout)
+            subjects = aggregate_filter(kind, id)
+            messages = await read_aggregate(self.publisher, subjects, self.timeout)
+            if not messages and await self._is_stored(subjects):
+                messages = await read_aggregate(self.publisher, subjects, self.timeout)
+                if not messages:  # one message that cannot be read, and the broker says that there is none
+                    raise BrokenChain(kind, id, 1, "it is stored and cannot be read")
         except BrokerError as error:
             raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
         return [self.codec.decode(m.sequence, m.subject, m.data) for m in messages]
+
+    async def _is_stored(self, subjects: str) -> bool:
+        """Whether the stream knows messages under `subjects`, by its index alone."""
+        question = {"subjects_filter": subjects}
+        answer = await api(self._connection, f"STREAM.INFO.{JOURNAL}", question, timeout=self.timeout)
+        return bool(answer["state"].get("subjects"))
 
 
 _HEADER_ROOM = 1024
