@@ -1,4 +1,4 @@
-"""A backlog of three tenants and mixed urgency: in which order it is served, and that a cancelled job is not."""
+"""A backlog of three tenants and mixed urgency: the order it is served in, without its cancelled jobs."""
 
 import random
 from collections import Counter
@@ -54,7 +54,7 @@ async def fill(scene: Scene, count: int, seed: int) -> Backlog:
 def problems(backlog: Backlog, executions: Sequence[Execution]) -> list[str]:
     """What is wrong with the order in which one worker, one task at a time, ran the backlog."""
     found = [f"{run.job} was cancelled and was run" for run in executions if backlog[run.job].cancelled]
-    runs = [run for run in sorted(executions, key=lambda run: run.started_us)]
+    runs = sorted(executions, key=lambda run: run.started_us)
     ran = Counter(run.job for run in runs)
     found += [
         f"{job} was run {ran[job]} times" for job, w in backlog.items() if not w.cancelled and ran[job] != 1

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 
 from tests.faults import load, reading
-from tests.faults.checks import RULES, Evidence, Violation, violations
+from tests.faults.checks import RULES, Evidence, Kill, Violation, violations
 from tests.faults.crew import WorkerProcess
 from tests.faults.executions import Execution, read_executions
 from tests.faults.reading import JournalReader
@@ -95,7 +95,10 @@ class Scene:
         """What the journal and the workers' log say now."""
         reader = JournalReader(self.system)
         await reader.catch_up()
-        return Evidence(reader.history(), executions=self.executions())
+        kills = [
+            Kill("worker", pid, at) for worker in self.workers.values() for pid, at in worker.deaths.items()
+        ]
+        return Evidence(reader.history(), executions=self.executions(), kills=kills)
 
     async def violations(self) -> list[Violation]:
         return violations(await self.evidence())

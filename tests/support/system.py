@@ -42,6 +42,7 @@ class System:
         self.data = data
         self.out = data.with_name(data.name + ".out")
         self.http_port, self.grpc_port, self.nats_port = free_ports(3)
+        self.command = [sys.executable, "-m", "daybook", "up"]
         self._environment = dict(environment or {})
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,7 +69,7 @@ class System:
 
     async def start(self, timeout: float = 40.0) -> None:
         """Start `daybook up` and wait until every process serves. Raises SystemFailedError."""
-        command = [sys.executable, "-m", "daybook", "up", "--data", str(self.data)]
+        command = [*self.command, "--data", str(self.data)]
         command += ["--http", f"127.0.0.1:{self.http_port}", "--grpc", f"127.0.0.1:{self.grpc_port}"]
         command += ["--nats-port", str(self.nats_port), *self._flags]
         environment = {**os.environ, **self._environment, MARK: str(self.data)}

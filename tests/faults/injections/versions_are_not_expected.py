@@ -1,7 +1,6 @@
 """The dispatcher appends without saying which version it expects to be free: the last writer wins."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from tests.faults.injections import replace
 
@@ -13,7 +12,7 @@ def apply() -> None:
     from shared.journal import journal
     from shared.journal.codec import EncodedCommit
 
-    def unguarded(kind: str, id_: UUID, encoded: Sequence[EncodedCommit]) -> list[Key]:
-        return [Key(commit.subject.encode(), commit.raw, None) for commit in encoded]
+    def unguarded(commits: Sequence[EncodedCommit]) -> list[Key]:
+        return [Key(commit.subject.encode(), commit.raw, None) for commit in commits]
 
     replace(journal, "messages_of", unguarded)

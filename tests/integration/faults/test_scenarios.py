@@ -1,0 +1,85 @@
+"""One fault at a time on the whole system: what a person would see."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.faults import backlog
+from tests.faults.executions import most_at_once
+from tests.faults.scene import Scene, scene
+
+pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+async def test_a_dead_supervisor_leaves_nothing_behind_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        job = await here.submit(skill="add", input={"x": 1})
+        await here.system.kill("supervisor")
+        assert await here.system.until_gone(10) == []
+        await here.system.start()
+        here.worker()
+        assert await here.ended(job) == ["JobSucceeded"]
+        assert await here.violations() == []
+
+
+@pytest.mark.parametrize("seconds_in", [0.0, 1.5], ids=["fresh", "claimed"])
+async def test_a_task_whose_worker_dies_runs_again_elsewhere(tmp_path: Path, seconds_in: float) -> None:
+    async with scene(tmp_path) as here:
+        first = here.worker("first")
+        job = await here.submit(skill="add", input={"x": 1, "seconds": 4})
+        await here.until(lambda: here.executions(job))
+        # A task is claimed when it has run for a second: the two cases lose it on either side of that.
+        await asyncio.sleep(seconds_in)
+        here.worker("second")
+        first.kill()
+        assert await here.ended(job, timeout=40) == ["JobSucceeded"]
+        assert [run.worker for run in here.executions(job)] == ["first", "second"]
+
+
+async def test_a_running_job_that_is_cancelled_stops_and_its_worker_goes_on(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        here.worker(concurrency=1)
+        job = await here.submit(skill="add", input={"x": 1, "seconds": 60})
+        await here.until(lambda: here.executions(job))
+        answer = await here.client.post(f"/v1/jobs/{job}/cancel", json={"reason": "a change of mind"})
+        assert answer.status_code == 200, answer.text
+        await here.until(lambda: here.executions(job)[0].ended_us, timeout=5)
+        after = await here.submit(skill="add", input={"x": 1, "seconds": 0})
+        assert await here.ended(job, after) == ["JobCancelled", "JobSucceeded"]
+        assert await here.violations() == []
+
+
+async def test_a_concurrency_key_is_never_exceeded_while_the_dispatcher_is_killed(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        workers = [here.worker("w1"), here.worker("w2")]
+        request = {
+            "skill": "add",
+            "input": {"x": 1, "seconds": 0.3},
+            "concurrency": {"key": "scarce", "limit": 5},
+        }
+        answer = await here.client.post("/v1/jobs/bulk", json={"jobs": [request] * 80})
+        jobs = [UUID(item["job_id"]) for item in answer.json()["items"]]
+        for done in (10, 25, 40):
+            await here.until(_ran(here, done))
+            await here.system.kill("dispatcher")
+        ends = await here.ended(*jobs, timeout=60)
+        assert set(ends) == {"JobSucceeded"}
+        assert most_at_once(here.executions()) == 5
+        assert await here.violations() == []
+        assert len(workers) == 2
+
+
+async def test_a_backlog_is_served_by_urgency_and_in_turn_between_tenants(tmp_path: Path) -> None:
+    async with scene(tmp_path, backlog.ENVIRONMENT) as here:
+        jobs = await backlog.fill(here, 600, seed=7)
+        here.worker(concurrency=1)
+        await here.ended(*jobs, timeout=60)
+        assert backlog.problems(jobs, here.executions()) == []
+        assert await here.violations() == []
+
+
+def _ran(here: Scene, count: int) -> Callable[[], bool]:
+    return lambda: len(here.executions()) >= count
