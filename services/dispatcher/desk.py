@@ -255,6 +255,11 @@ class Desk:
                 slot.job = None  # half decided: what we hold is not what is stored
             command.done(Refused(problem))
             return
+        except Exception as bug:
+            log.exception("a command on job %s broke", slot.id)
+            slot.job = None  # as above; whoever asked gets no verdict and asks again
+            command.done(Unavailable(bug))
+            return
         events = cast(Sequence[AggregateEvent], job.collect_events())
         if not events:
             command.done(Done(answer, job, slot.sequence, changed=False))

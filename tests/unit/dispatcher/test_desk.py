@@ -222,6 +222,18 @@ async def test_what_the_domain_refuses_changes_nothing(world: World) -> None:
     assert world.topics(id_) == ["JobAccepted", "TaskReleased"]
 
 
+async def test_a_command_that_breaks_half_way_leaves_nothing_for_the_next_one_to_store(world: World) -> None:
+    id_ = await world.accept()
+
+    def breaks(job: Job, facts: Facts) -> None:
+        job.succeed(1, 1, "w1", {"ok": 1}, facts)
+        raise KeyError("a bug")
+
+    assert isinstance(await world.ask(id_, breaks), Unavailable)
+    await world.ask(id_, lambda job, facts: job.pause(facts, by="test"))
+    assert world.topics(id_) == ["JobAccepted", "TaskReleased", "JobPaused"]
+
+
 async def test_idle_jobs_are_forgotten_beyond_the_capacity_and_read_again_when_asked_for(
     world: World,
 ) -> None:
