@@ -12,6 +12,7 @@ from daybook.client import calls
 from daybook.client.calls import Call, Item, JobId
 from daybook.client.models import Changed, Event, Job, JobOptions, Submitted, Worker, Workflow
 from daybook.client.sse import EventReader
+from daybook.environment import secret
 from daybook.errors import ApiError, DaybookError, ServerUnreachable, WaitTimeout
 
 T = TypeVar("T")
@@ -261,10 +262,10 @@ class Client:
 def origin(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
     """The server's address and the headers of every request, from arguments or the environment."""
     address = (url or os.environ.get("DAYBOOK_URL") or DEFAULT_URL).rstrip("/")
-    secret = token if token is not None else os.environ.get("DAYBOOK_CLIENT_TOKEN", "")
-    if secret and not (secret.isascii() and secret.isprintable()):
+    bearer = token if token is not None else secret("DAYBOOK_CLIENT_TOKEN")
+    if not (bearer.isascii() and bearer.isprintable()):
         raise DaybookError("the token has characters that no HTTP header can carry")
-    return address, {"Authorization": f"Bearer {secret}"} if secret else {}
+    return address, {"Authorization": f"Bearer {bearer}"} if bearer else {}
 
 
 def content_headers(call: Call[Any]) -> dict[str, str]:

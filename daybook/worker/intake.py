@@ -145,11 +145,13 @@ class Intake:
         # that wait at an idle queue would keep a busy one from working. What then comes too much is held.
         share = max(1, free // max(1, len(queues)))
         unasked = free - sum(queue.asked for queue in queues)
+        # A consumer keeps a limited number of requests: while most of a share is asked for, wait for more.
+        least = max(1, share // 8)
         for queue in queues:
             lack = min(share - queue.asked, unasked)
             if lack <= 0 and queue.asked == 0:
                 lack = 1
-            if lack > 0:
+            if lack >= least or (lack > 0 and queue.asked == 0):
                 unasked -= lack
                 self._pull(queue, lack, now, EXPIRES_SECONDS if len(queues) == 1 else EXPIRES_SHARED_SECONDS)
 

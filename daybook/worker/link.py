@@ -6,7 +6,7 @@ report costs no task and no timer of its own.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import nats.errors
@@ -49,10 +49,9 @@ class Link:
         self._inbox = ""
         self._calls: dict[int, Call] = {}
         self._next_call = 0
-        self._outbox: list[tuple[str, bytes]] = []
+        self._outbox: list[tuple[str, int, bytes]] = []  # subject, number of the call or 0, protocol line
         self._flushing = False
         self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_up(self) -> bool:
@@ -69,8 +68,12 @@ class Link:
         self._connection = await self._connect()
         self._inbox = self._connection.inbox()
         await self.listen(f"{self._inbox}.r.*", self._on_answer)
-        self._spawn(self._repeat())
-        self._spawn(self._keep())
+
+    async def keep(self) -> None:
+        """For ever, from `open` on: repeat what is not answered, and replace a connection lost for good."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat())
+            group.create_task(self._replace())
 
     async def close(self) -> None:
         """Send what waits, then disconnect. Calls without an answer are cancelled."""
@@ -78,9 +81,6 @@ class Link:
         for call in self._calls.values():
             call.future.cancel()
         self._calls.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._flush()
         if self._connection is not None:
             await disconnect(self._connection, timeout=2.0)
@@ -111,7 +111,10 @@ class Link:
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Publish soon, together with whatever else waits. Kept while there is no connection."""
-        self._outbox.append((subject, line(subject.encode(), reply.encode(), b"", payload)))
+        self._enqueue(subject, 0, payload, reply)
+
+    def _enqueue(self, subject: str, number: int, payload: bytes, reply: str) -> None:
+        self._outbox.append((subject, number, line(subject.encode(), reply.encode(), b"", payload)))
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -124,7 +127,7 @@ class Link:
         self._next_call = number = self._next_call + 1
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[number] = Call(subject, payload, self._loop.time() + NO_ANSWER_SECONDS, future)
-        self.send(subject, payload, f"{self._inbox}.r.{number}")
+        self._enqueue(subject, number, payload, f"{self._inbox}.r.{number}")
         return future
 
     def forget_unsent(self, prefix: str) -> None:
@@ -169,7 +172,7 @@ class Link:
         if (
             waiting
             and self._connection is not None
-            and self._connection.write(b"".join([text for _, text in waiting]))
+            and self._connection.write(b"".join([text for _, _, text in waiting]))
         ):
             waiting.clear()
 
@@ -187,7 +190,7 @@ class Link:
 
     def _again(self, number: int, call: Call) -> None:
         call.due = self._loop.time() + NO_ANSWER_SECONDS
-        self.send(call.subject, call.payload, f"{self._inbox}.r.{number}")
+        self._enqueue(call.subject, number, call.payload, f"{self._inbox}.r.{number}")
 
     def _on_answer(self, message: Message) -> None:
         number = int(message.subject.rpartition(".")[2])
@@ -212,36 +215,33 @@ class Link:
     def _came_back(self) -> None:
         if self._closing:
             return
+        # All calls are sent anew; what they had waiting would be the same again.
+        self._outbox = [item for item in self._outbox if item[1] == 0]
         self._on_back()
         for number, call in list(self._calls.items()):
             self._again(number, call)
         self._flush()
 
-    async def _keep(self) -> None:
+    async def _replace(self) -> None:
         """The library gives a connection up after some errors of the server: make another one."""
         while True:
             assert self._connection is not None
             await self._connection.lost_forever.wait()
+            if self._closing:
+                return
             log.warning("the broker closed the connection; making a new one")
-            while True:
-                try:
-                    connection = await self._connect()
-                    break
-                except ConnectionRefused as error:
-                    log.error("%s; trying again in 5 s", error)
-                    await asyncio.sleep(5)
-            self._sids.clear()
-            for subject in list(self._handlers):
-                await self._listen(connection, subject)
-            self._connection = connection
+            self._connection = await self._another()
             self._came_back()
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("the link failed", exc_info=task.exception())
+    async def _another(self) -> Connection:
+        while True:
+            try:
+                connection = await self._connect()
+                self._sids.clear()
+                for subject in list(self._handlers):
+                    await self._listen(connection, subject)
+            except (ConnectionRefused, OSError, nats.errors.Error) as error:
+                log.error("%s; trying again in 5 s", error)
+                await asyncio.sleep(5)
+            else:
+                return connection

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,17 +93,19 @@ class Session:
 
     async def _open(self) -> None:
         await self._link.open()
+        self._watch(self._link.keep())
         await self._link.listen(subjects.control(self._id), self._on_control)
         await self._intake.open()
         await self._say_hello()
         self._known = True
         log.info("worker %s works on %s", self._member.name, ", ".join(sorted(self._member.skills)))
-        self._tasks = [
-            asyncio.ensure_future(self._watched(loop))
-            for loop in (self._beats(), self._hellos(), self._ticks())
-        ]
+        for loop in (self._beats(), self._hellos(), self._ticks()):
+            self._watch(loop)
 
-    async def _watched(self, work: Any) -> None:
+    def _watch(self, loop: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(self._watched(loop)))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
         """A loop that fails must not fail silently: the worker ends with its error."""
         try:
             await work

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from daybook.environment import secret
 from daybook.worker.session import Member, Session
 from daybook.worker.skills import Executor, Skill, skill_of
 from shared.application.ids import new_id
@@ -56,7 +57,7 @@ class Worker:
         self.drain_seconds = drain_seconds
         self.skills: dict[str, Skill] = {}
         self.instance = new_id()
-        self._token = token if token is not None else os.environ.get("DAYBOOK_WORKER_TOKEN", "")
+        self._token = token if token is not None else secret("DAYBOOK_WORKER_TOKEN")
         self._stopping: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -1,6 +1,7 @@
 """Workers through the absence of everybody else: nothing is lost, and everything goes on by itself."""
 
 import asyncio
+import os
 import signal
 from typing import Any
 
@@ -85,6 +86,29 @@ async def test_a_killed_broker_costs_a_worker_nothing_but_time(dispatcher: FakeD
         await dispatcher.results(2)
         await dispatcher.all_acked("echo")
     assert seen == [1, 2]
+
+
+async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatcher: FakeDispatcher) -> None:
+    server = dispatcher.server.server
+    config = server.config.read_text()
+    worker = worker_of(dispatcher.server)
+    seen = echo(worker)
+    async with serving(worker):
+        assert server.pid is not None
+        server.config.write_text(config.replace(server.worker_token, "another token"))
+        os.kill(server.pid, signal.SIGHUP)
+        beats = len(dispatcher.beats)
+        async with asyncio.timeout(10):
+            while len(dispatcher.beats) > beats:  # until the worker is shut out
+                beats = len(dispatcher.beats)
+                await asyncio.sleep(3 * dispatcher.beat_seconds)
+        server.config.write_text(config)
+        os.kill(server.pid, signal.SIGHUP)
+        await dispatcher.until(lambda: len(dispatcher.hellos) >= 2)
+        await dispatcher.release("echo", 1)
+        await dispatcher.results(1)
+        await dispatcher.all_acked("echo")
+    assert seen == [1]
 
 
 async def test_a_queue_that_was_deleted_is_asked_for_again(dispatcher: FakeDispatcher) -> None:

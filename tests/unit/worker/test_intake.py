@@ -122,6 +122,18 @@ async def test_slots_that_become_free_together_are_one_request() -> None:
     assert [batch for _, batch, _ in room.asked()] == [3]
 
 
+async def test_while_most_is_asked_for_nothing_more_is() -> None:
+    room = await Room(64).open("a")
+    assert [batch for _, batch, _ in room.asked()] == [64]
+    for number in range(1, 8):
+        room.free += 1
+        await room.comes("a", number)
+    assert room.asked() == []
+    room.free += 1
+    await room.comes("a", 8)
+    assert [batch for _, batch, _ in room.asked()] == [8]
+
+
 async def test_queues_share_the_slots_and_none_goes_without() -> None:
     room = await Room(8).open("a", "b")
     assert [(consumer, batch) for consumer, batch, _ in room.asked()] == [("skill_a", 4), ("skill_b", 4)]

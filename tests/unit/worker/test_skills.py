@@ -1,12 +1,14 @@
 """What may be a skill, and how errors of skills are told."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daybook import Worker
-from daybook.errors import InvalidInput, SkillError, TransientError
+from daybook.environment import secret
+from daybook.errors import DaybookError, InvalidInput, SkillError, TransientError
 from daybook.worker import tracing
 from daybook.worker.outcome import error_of
 from daybook.worker.skills import skill_of
@@ -109,3 +111,15 @@ def test_a_long_message_is_cut() -> None:
 @pytest.mark.parametrize("text", ["", "00-0-0-00", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "x" * 55])
 def test_a_trace_context_that_is_none_is_left_out(text: str) -> None:
     assert tracing.attach(text) is None
+
+
+def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DAYBOOK_WORKER_TOKEN", raising=False)
+    assert secret("DAYBOOK_WORKER_TOKEN") == ""
+    monkeypatch.setenv("DAYBOOK_WORKER_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(DaybookError, match="DAYBOOK_WORKER_TOKEN_FILE: cannot read"):
+        secret("DAYBOOK_WORKER_TOKEN")
+    (tmp_path / "token").write_text("from the file\n")
+    assert secret("DAYBOOK_WORKER_TOKEN") == "from the file"
+    monkeypatch.setenv("DAYBOOK_WORKER_TOKEN", "from the variable")
+    assert secret("DAYBOOK_WORKER_TOKEN") == "from the variable"
