@@ -26,6 +26,7 @@ from daybook.cli import show
 from daybook.cli.jobs import gist, history_table
 from daybook.errors import DaybookError
 from examples.text_report import GRAPH, INPUT, WORKFLOW
+from shared.settings import without_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = "examples.text_report:worker"
@@ -89,7 +90,7 @@ def _process(
 ) -> Iterator["subprocess.Popen[str]"]:
     """`daybook ARGUMENTS` as a process that lives as long as the block; its errors go to NAME.log."""
     # The demonstration is of the dev profile, whatever this shell is set up for.
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DAYBOOK_")}
+    inherited = without_settings(os.environ)
     own = {"DAYBOOK_PARENT_PIPE": str(pipe), "DAYBOOK_WORKER_TOKEN": WORKER_TOKEN, **environment}
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(

@@ -31,8 +31,8 @@ class _Lines(logging.Formatter):
     def __init__(self, role: str, secrets: Sequence[str]) -> None:
         super().__init__()
         self.role = role
-        # The longest first: a secret may be part of another.
-        self.secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        # The longest first: a secret may be part of another. One of three letters is none, and in every word.
+        self.secrets = sorted((secret for secret in secrets if len(secret) > 3), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         line = self.line(record)

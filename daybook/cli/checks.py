@@ -1,13 +1,15 @@
 """What `daybook doctor` looks at. Each check answers what it found and, if it is not well, what to do."""
 
 import asyncio
+import difflib
+import os
 import platform
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,7 +26,7 @@ from shared.broker.embedded import binary
 from shared.broker.errors import BrokerError
 from shared.broker.streams import STREAMS, api, durability
 from shared.broker.subjects import JOURNAL
-from shared.settings import host_port
+from shared.settings import PREFIX, host_port, known_variables
 
 Level = Literal["well", "look", "ill"]
 """`look`: it works, or is not needed now; `ill`: it does not work."""
@@ -40,6 +42,9 @@ LAG_LOOK, LAG_ILL = 1_000, 100_000
 
 SKEW_SECONDS = 2.0
 
+ELSEWHERE = {"DAYBOOK_URL", "DAYBOOK_WORKER_NAME"}
+"""Variables of clients and workers, which `Settings` does not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -54,6 +59,7 @@ class Finding:
 def machine(data: Path, http: str, *, runs: bool) -> Iterator[Finding]:
     """What can be seen without a running system: Python, nats-server, disk, ports, clock."""
     yield python()
+    yield from variables(os.environ)
     yield nats_server()
     yield disk(data)
     yield http_port(http, runs=runs)
@@ -65,6 +71,16 @@ def python() -> Finding:
     if sys.version_info[:2] < OLDEST_PYTHON:
         return Finding("python", "ill", found, "daybook needs Python 3.11 or newer")
     return Finding("python", "well", found)
+
+
+def variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables with our prefix that nothing reads: most likely they are misspelt."""
+    known = known_variables() | ELSEWHERE
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {close[0]}?" if close else "unset it"
+            yield Finding("settings", "look", f"{name} means nothing", advice)
 
 
 def nats_server() -> Finding:

@@ -77,7 +77,7 @@ def _root(
 def main() -> None:
     """The entry point of the console script."""
     try:
-        app()
+        app(prog_name="daybook")
     except DaybookError as error:
         _complain(error)
         sys.exit(1)
