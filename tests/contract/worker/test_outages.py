@@ -88,6 +88,32 @@ async def test_a_killed_broker_costs_a_worker_nothing_but_time(dispatcher: FakeD
     assert seen == [1, 2]
 
 
+async def test_a_result_of_the_time_without_a_broker_is_reported_once_it_is_back(
+    dispatcher: FakeDispatcher,
+) -> None:
+    worker = worker_of(dispatcher.server)
+    running, let_go = asyncio.Event(), asyncio.Event()
+
+    @worker.skill("hold")
+    async def hold(given: Any) -> str:
+        running.set()
+        await let_go.wait()
+        return "done"
+
+    async with serving(worker):
+        await dispatcher.release("hold")
+        await running.wait()
+        dispatcher.server.server.kill()
+        lost = asyncio.Event()
+        dispatcher.connection.on_lost.append(lost.set)
+        await asyncio.wait_for(lost.wait(), 5)
+        let_go.set()
+        await dispatcher.server.restart()
+        await dispatcher.results(1)
+        await dispatcher.all_acked("hold")
+    assert [report["kind"] for report in dispatcher.reports].count("result") == 1
+
+
 async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatcher: FakeDispatcher) -> None:
     server = dispatcher.server.server
     config = server.config.read_text()
