@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -66,6 +66,8 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[int] | None = None
         self._stop: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def watch(self, job: UUID) -> AsyncIterator[Watch]:
@@ -73,18 +75,24 @@ class Follower:
         watch = Watch(job)
         self._watches.setdefault(job, set()).add(watch)
         try:
-            await self._follow()
+            if self._closed:
+                watch.lose()
+            else:
+                await self._follow()
             yield watch
         finally:
             self._leave(watch)
 
     async def close(self) -> None:
-        """End every watch and the following."""
+        """End every watch and the following; a watch that is made later is lost from the start."""
+        self._closed = True
         for watch in self._all():
             watch.lose()
         if self._stop is not None:
             self._stop.cancel()
-        await self._end(self._task)
+        for task in (self._task, self._ending):
+            if task is not None:
+                await _end(task)
 
     @property
     def watching(self) -> int:
@@ -98,13 +106,13 @@ class Follower:
         watches.discard(watch)
         if not watches:
             del self._watches[watch.job]
-        if not self._watches and self._stop is None:
+        if not self._watches and self._stop is None and not self._closed:
             self._stop = asyncio.get_running_loop().call_later(self._linger, self._idle)
 
     def _idle(self) -> None:
         self._stop = None
         if not self._watches and self._task is not None:
-            self._task.cancel()
+            self._ending = asyncio.create_task(_end(self._task))
             self._task = None
 
     async def _follow(self) -> None:
@@ -122,7 +130,10 @@ class Follower:
         finally:
             if starting.done() and self._starting is starting:
                 self._starting = None
-        if self._task is None:
+        self._start(after)
+
+    def _start(self, after: int) -> None:
+        if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._run(after), name="follow-jobs")
 
     async def _run(self, after: int) -> None:
@@ -140,9 +151,13 @@ class Follower:
                 for watch in self._all():
                     watch.lose()
 
-    @staticmethod
-    async def _end(task: asyncio.Task[None] | None) -> None:
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it is over.
+
+    Once may not be enough: before Python 3.12 asyncio.wait_for loses a cancellation that comes together with
+    its answer, and the broker's client waits with it.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)

@@ -87,6 +87,28 @@ async def test_closing_ends_every_watch() -> None:
             await w.follower.close()
             with pytest.raises(WatchLost):
                 await waiting
+        async with w.follower.watch(job) as late:
+            with pytest.raises(WatchLost):
+                await late.next()
+
+
+async def test_closing_ends_a_following_that_lost_its_cancellation() -> None:
+    async with world() as w:
+        job, lost = await submitted(w), asyncio.Event()
+
+        async def deaf(after: int, kinds: Collection[str] = ()) -> AsyncIterator[list[StoredCommit]]:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost.set()  # as asyncio.wait_for does when its answer comes at the same time
+            await asyncio.Event().wait()
+            yield []
+
+        w.journal.follow = deaf  # type: ignore[method-assign]
+        async with asyncio.timeout(5), w.follower.watch(job):
+            await asyncio.sleep(0)
+            await w.follower.close()
+        assert lost.is_set()
 
 
 async def test_a_follower_that_broke_starts_again_for_the_next_watch(
