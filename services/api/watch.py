@@ -90,9 +90,10 @@ class Follower:
             watch.lose()
         if self._stop is not None:
             self._stop.cancel()
-        for task in (self._task, self._ending):
-            if task is not None:
-                await _end(task)
+        if self._task is not None:
+            await _end(self._task)
+        if self._ending is not None:
+            await self._ending
 
     @property
     def watching(self) -> int:
