@@ -2,25 +2,19 @@
 
 import asyncio
 import functools
-import inspect
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any
 
-import orjson
-
-from daybook.errors import TransientError
-from daybook.worker import tracing, wire
-from daybook.worker.context import Result, TaskContext
+from daybook.worker import wire
+from daybook.worker.calling import Calling, Failed
+from daybook.worker.context import Result
 from daybook.worker.intake import Queue
 from daybook.worker.link import Answer, Link
 from daybook.worker.outcome import error_of, failure
-from daybook.worker.processes import Child, Order, ProcessDied, ProcessPool
+from daybook.worker.run import Run, Stop
 from daybook.worker.skills import Skill
-from daybook.worker.threads import Threads
 from shared.application.clock import now_us
 
 log = logging.getLogger("daybook.worker")
@@ -30,49 +24,6 @@ FRESH_US = 250_000
 CLAIM_AFTER_SECONDS = 1.0
 UNANSWERED_FACTOR = 4
 """Results that wait for their verdict, in multiples of the concurrency, before no more tasks are taken."""
-
-Stop = Literal["cancelled", "refused", "timeout", "drain"]
-"""Why a task is stopped: the dispatcher cancelled it, it is not ours any more, its time is up, we leave."""
-
-
-class Run:
-    """One task from its delivery to its ack. `since` and the `_at` times are monotonic seconds."""
-
-    __slots__ = (
-        "call",
-        "cancelled",
-        "child",
-        "claimed",
-        "executing",
-        "lease_seconds",
-        "lingers",
-        "occupies",
-        "progress",
-        "queue",
-        "renew_at",
-        "since",
-        "skill",
-        "started_at",
-        "stop",
-        "task",
-        "work",
-        "wpi_at",
-    )
-
-    def __init__(self, task: wire.Task, queue: Queue, skill: Skill, now: float) -> None:
-        self.task, self.queue, self.skill, self.since = task, queue, skill, now
-        self.wpi_at = now + queue.ack_wait_seconds / 3
-        self.started_at = 0  # microseconds since the epoch; 0 until the skill is called
-        self.executing = self.claimed = False
-        self.occupies = True
-        self.lingers = False  # stopped, while its thread goes on
-        self.lease_seconds = self.renew_at = 0.0
-        self.stop: Stop | None = None
-        self.work: asyncio.Task[None] | None = None
-        self.call: asyncio.Future[Answer] | None = None
-        self.progress: tuple[float, str | None] | None = None
-        self.cancelled: threading.Event | None = None
-        self.child: Child | None = None
 
 
 class Runner:
@@ -86,10 +37,8 @@ class Runner:
         self._empty = asyncio.Event()
         self._empty.set()
         self._unanswered = 0
-        self._threads: Threads | None = None
-        self._processes: ProcessPool | None = None
+        self._calling = Calling(name, self._free)
         self.on_room: Callable[[], None] = lambda: None
-        self._traced = tracing.is_configured()
 
     @property
     def running(self) -> int:
@@ -155,10 +104,7 @@ class Runner:
 
     def close(self) -> None:
         """End the threads that are idle and all processes. Threads that still work are left behind."""
-        if self._processes is not None:
-            self._processes.close()
-        if self._threads is not None:
-            self._threads.close()
+        self._calling.close()
 
     async def _abandon(self) -> None:
         left = [run.work for run in self._runs.values() if run.work is not None]
@@ -231,7 +177,7 @@ class Runner:
         error: dict[str, Any] | None = None
         output: Any = None
         try:
-            output = await self._called(run)
+            output = await self._calling.call(run)
         except asyncio.CancelledError:
             if run.stop is None:
                 if _is_cancelling():
@@ -252,55 +198,6 @@ class Runner:
         if run.stop == "timeout":
             error = failure("timeout", "run_timeout", f"it ran longer than {min(limits):g} s")
         return None if error is None else self._failed(run, error)
-
-    async def _called(self, run: Run) -> Any:
-        skill, task = run.skill, run.task
-        if self._traced and task.trace is not None:
-            tracing.attach(task.trace)
-        if skill.executor == "process":
-            return await self._threaded(run, self._process_call(run))
-        arguments = (task.input, self._context(run)) if skill.wants_context else (task.input,)
-        if skill.executor == "thread":
-            return await self._threaded(run, functools.partial(skill.function, *arguments))
-        found = skill.function(*arguments)
-        return await found if skill.is_coroutine or inspect.isawaitable(found) else found
-
-    async def _threaded(self, run: Run, call: Callable[[], Any]) -> Any:
-        """Wait for a thread. When the task is stopped its slot stays taken until the thread really ends."""
-        if self._threads is None:
-            self._threads = Threads()
-        threaded = self._threads.submit(call)
-        try:
-            return await threaded.future
-        except asyncio.CancelledError:
-            if not threaded.ended:
-                run.lingers = True
-                threaded.on_end = functools.partial(self._free, run)
-            raise
-
-    def _process_call(self, run: Run) -> Callable[[], Any]:
-        if self._processes is None:
-            self._processes = ProcessPool()
-        facts = self._facts(run) if run.skill.wants_context else {}
-        order = Order(run.skill.function, run.task.input, run.skill.wants_context, facts)
-        pool = self._processes
-
-        def taken(child: Child) -> None:
-            run.child = child
-            if run.stop is not None:
-                child.kill()
-
-        def call() -> Any:
-            try:
-                answer = pool.run(order, functools.partial(_keep_progress, run), taken)
-            except ProcessDied as died:
-                raise TransientError(str(died), code="process_died") from died
-            if answer.error is not None:
-                return Failed(answer.error)
-            assert answer.output is not None
-            return Result(orjson.Fragment(answer.output), answer.port)
-
-        return call
 
     async def _reported(self, run: Run, report: bytes) -> bytes:
         """Report the result until the verdict comes, whatever it is; then the delivery may be acked."""
@@ -404,40 +301,6 @@ class Runner:
 
     def _report(self, run: Run, report: bytes) -> "asyncio.Future[Answer]":
         return self._link.call(f"report.{run.task.job_token}", report)
-
-    def _context(self, run: Run) -> TaskContext:
-        run.cancelled = threading.Event()
-        return TaskContext(
-            **{**self._facts(run), "job_id": UUID(run.task.job_id)},
-            cancelled=run.cancelled,
-            report_progress=functools.partial(_keep_progress, run),
-        )
-
-    def _facts(self, run: Run) -> dict[str, Any]:
-        task = run.task
-        return {
-            "job_id": task.job_id,
-            "task": task.number,
-            "attempt": task.attempt,
-            "skill": task.skill,
-            "worker": self._name,
-            "traceparent": task.trace,
-            "metadata": task.metadata,
-        }
-
-
-class Failed:
-    """What a process says of a failure, already in the words of the wire."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        self.error = error
-
-
-def _keep_progress(run: Run, fraction: float, message: str | None) -> None:
-    """Called from any thread; the next tick sends the newest."""
-    run.progress = (fraction, message)
 
 
 def _is_cancelling() -> bool:

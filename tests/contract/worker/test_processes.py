@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it has no types
@@ -114,9 +115,10 @@ async def test_a_killed_worker_leaves_no_process_behind(dispatcher: FakeDispatch
 
 
 def _children() -> list[int]:
-    """Processes of skills that this process has now."""
-    return [
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
+    """Processes of skills that this process has now; those that have ended and are not yet reaped left out."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a zombie has no command line
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
