@@ -1,7 +1,8 @@
 """Commands about the read model: how far it is, and building it anew."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,8 +97,10 @@ def rebuild(
 
 
 async def _status(nats: str | None, data: Path | None) -> dict[str, Any]:
-    async for answer in _ask("status", nats, data, SILENCE_SECONDS / 6):
-        return answer
+    # Closed here and not by the end of the loop: the connection must go before the loop does.
+    async with aclosing(_ask("status", nats, data, SILENCE_SECONDS / 6)) as answers:
+        async for answer in answers:
+            return answer
     raise AssertionError("the conversation ends with an answer or an error")
 
 
@@ -105,17 +108,18 @@ async def _rebuild(command: str, nats: str | None, data: Path | None, *, quiet: 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     with Progress(*columns, console=show.errors(), disable=quiet, transient=True) as bar:
         shown = bar.add_task("starting", total=None)
-        async for answer in _ask(command, nats, data, SILENCE_SECONDS):
-            if answer["done"]:
-                return answer
-            phase = show.clean(answer["phase"])
-            bar.update(shown, description=phase, completed=answer["position"], total=answer["target"] or None)
+        async with aclosing(_ask(command, nats, data, SILENCE_SECONDS)) as answers:
+            async for answer in answers:
+                if answer["done"]:
+                    return answer
+                phase, total = show.clean(answer["phase"]), answer["target"] or None
+                bar.update(shown, description=phase, completed=answer["position"], total=total)
     raise AssertionError("the conversation ends with an answer or an error")
 
 
 async def _ask(
     command: str, nats: str | None, data: Path | None, patience: float
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """The projector's answers up to the one that is done. Raises ProjectorFailed."""
     target = broker(nats, data)
     try:
@@ -125,15 +129,16 @@ async def _ask(
     except BrokerError as error:
         raise ProjectorFailed(str(error)) from error
     try:
-        async for answer in conversation(connection, command, patience):
-            yield answer
+        async with aclosing(conversation(connection, command, patience)) as answers:
+            async for answer in answers:
+                yield answer
     finally:
         await disconnect(connection)
 
 
 async def conversation(
     connection: Connection, command: str, patience: float
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """What the projector says to a command; the last answer is the one that is done.
 
     Raises ProjectorFailed: nobody listens, it says nothing for `patience` seconds, or it could not do it.
