@@ -115,7 +115,7 @@ async def test_a_killed_worker_leaves_no_process_behind(dispatcher: FakeDispatch
 
 
 def _children() -> list[int]:
-    """Processes of skills that this process has now; those that have ended and are not yet reaped left out."""
+    """Processes of skills that this process has now, without those that wait to be reaped."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # a zombie has no command line
