@@ -191,13 +191,17 @@ class FollowUp:
                 return
 
     async def _ensure_child(self, job: Job, effect: StartChild) -> None:
+        # Before we look: another dispatcher may have seen it start, and it may end while we look.
+        self._parents[effect.child] = (job.id, effect.activation)
         try:
             child = await self._start_child(job, effect)
         except (UnknownWorkflow, DomainError) as problem:
+            self._parents.pop(effect.child, None)
             error: dict[str, Json] = {"kind": "permanent", "code": "child", "message": str(problem)}
             self._tell_parent(job.id, effect.activation, str(effect.child), "failed", None, error)
             return
         if child.is_ended:
+            self._parents.pop(effect.child, None)
             self._tell_of(job.id, effect.activation, child)
 
     async def _cancel_child(self, parent: UUID, effect: CancelChild) -> None:
@@ -218,6 +222,10 @@ class FollowUp:
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Done):
                 self._tell_of(parent, activation, outcome.job)
+            elif isinstance(outcome, Unavailable):
+                asyncio.get_running_loop().call_later(
+                    _PAUSE_SECONDS, self._wake_parent, child, parent, activation
+                )
 
         self._desk.post(child, Command(lambda job, facts: None, done))
 

@@ -39,6 +39,18 @@ async def test_a_task_whose_worker_dies_runs_again_elsewhere(tmp_path: Path, sec
         assert [run.worker for run in here.executions(job)] == ["first", "second"]
 
 
+async def test_a_parent_hears_of_its_child_from_a_dispatcher_that_did_not_see_it_start(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as here:
+        here.worker()
+        parent = await here.submit(workflow="child", input={"x": 1, "seconds": 4})
+        await here.until(here.executions)
+        await here.system.kill("dispatcher")
+        assert await here.ended(parent) == ["JobSucceeded"]
+        assert await here.violations() == []
+
+
 async def test_a_running_job_that_is_cancelled_stops_and_its_worker_goes_on(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.worker(concurrency=1)
