@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
@@ -29,8 +29,13 @@ class Waiting:
 Backlog = dict[UUID, Waiting]
 
 
-async def fill(scene: Scene, count: int, seed: int) -> Backlog:
-    """Submit `count` jobs that nobody serves yet, one tenant after the other, and cancel some of them."""
+async def fill(
+    scene: Scene, count: int, seed: int, told: Callable[[int], None] = lambda done: None
+) -> Backlog:
+    """Submit `count` jobs that nobody serves yet, one tenant after the other, and cancel some of them.
+
+    `told` hears how many are submitted.
+    """
     chance = random.Random(seed)
     backlog: Backlog = {}
     for tenant in TENANTS:
@@ -43,6 +48,7 @@ async def fill(scene: Scene, count: int, seed: int) -> Backlog:
                 assert answer.status_code == 200, answer.text
                 for item, urgency in zip(answer.json()["items"], some, strict=True):
                     backlog[UUID(item["job_id"])] = Waiting(tenant, urgency, False)
+                told(len(backlog))
             mine = [job for job, waiting in backlog.items() if waiting.tenant == tenant]
             for job in chance.sample(mine, max(1, len(mine) // 100)):
                 answer = await client.post(f"/v1/jobs/{job}/cancel", json={})

@@ -39,11 +39,24 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A kill -9 that hit a living process; microseconds since the epoch."""
+    """A kill -9, or a stall, that hit a living process; microseconds since the epoch.
+
+    The role of a stall is "stalled <role>", and it lasted `stalled_us`.
+    """
 
     role: str
     pid: int
     at_us: int
+    stalled_us: int = 0
+
+    def could_bring_back(self, first_us: int, second_us: int) -> bool:
+        """Whether a task that started at `first_us` may have started again at `second_us` because of it.
+
+        A strike a little before the first start counts too: the report may have gone to a dead dispatcher.
+        """
+        if self.role.removeprefix("stalled ") not in REDELIVERING:
+            return False
+        return first_us - 1_000_000 <= self.at_us + self.stalled_us and self.at_us <= second_us
 
 
 @dataclass
@@ -247,12 +260,10 @@ def results_come_from_runs(evidence: Evidence) -> list[Violation]:
 
 def runs_again_only_after_a_kill(evidence: Evidence) -> list[Violation]:
     """I3: an attempt runs once; again only if a kill between the two starts could bring it back."""
-    moments = sorted(kill.at_us for kill in evidence.kills if kill.role in REDELIVERING)
     found = []
     for of, runs in by_attempt(evidence.executions).items():
         for first, second in pairwise(runs):
-            # A kill a little before the first start counts too: its report went to a dead dispatcher.
-            if not any(first.started_us - 1_000_000 <= at <= second.started_us for at in moments):
+            if not any(kill.could_bring_back(first.started_us, second.started_us) for kill in evidence.kills):
                 apart = (second.started_us - first.started_us) / 1e6
                 why = f"{first.worker} and {second.worker} ran it {apart:.3f} s apart without a kill between"
                 found.append(Violation("runs_again_only_after_a_kill", _attempt(of), why))

@@ -1,30 +1,36 @@
-"""The nemesis: which process dies when, planned from a seed, and carried out while the load goes on.
+"""The nemesis: which process dies or stalls when, planned from a seed and carried out under load.
 
 The plan is told in acknowledged jobs, not in seconds, so that the same seed strikes at the same points of
 the load on a slow machine and on a fast one.
 """
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.checks import Kill
 from tests.faults.crew import WorkerProcess
-from tests.support.system import ROLES, System
+from tests.support.system import ROLES, SERVICES, System
 
 TARGETS = (*ROLES, "worker")
+STALLED = "stalled "
+STALLS = tuple(STALLED + role for role in (*SERVICES, "nats", "worker"))
+"""A process that stands still for seconds, as in a long collection of garbage, and then goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """Kill `role` as soon as `after` jobs are acknowledged and `delay` seconds have gone by."""
+    """Strike `role` as soon as `after` jobs are acknowledged and `delay` seconds have gone by."""
 
     after: int
     delay: float
     role: str
     which: int
+    stall: float = 0.0
 
 
 def plan(seed: int, jobs: int, kills: int, roles: Sequence[str] = TARGETS) -> list[Strike]:
@@ -34,7 +40,13 @@ def plan(seed: int, jobs: int, kills: int, roles: Sequence[str] = TARGETS) -> li
     chance.shuffle(chosen)
     moments = sorted(chance.randrange(jobs // 20, max(jobs * 9 // 10, jobs // 20 + 1)) for _ in chosen)
     return [
-        Strike(after, round(chance.uniform(0, 0.3), 3), role, chance.randrange(1_000_000))
+        Strike(
+            after,
+            delay=round(chance.uniform(0, 0.3), 3),
+            role=role,
+            which=chance.randrange(1_000_000),
+            stall=round(chance.uniform(0.5, 9), 1) if role.startswith(STALLED) else 0.0,
+        )
         for after, role in zip(moments, chosen, strict=True)
     ]
 
@@ -54,10 +66,27 @@ class Nemesis:
             while acknowledged() < strike.after:
                 await asyncio.sleep(0.02)
             await asyncio.sleep(strike.delay)
-            await self.strike(strike.role, strike.which)
+            if strike.stall:
+                await self.stall(strike.role, strike.which, strike.stall)
+            else:
+                await self.kill(strike.role, strike.which)
 
-    async def strike(self, role: str, which: int = 0) -> None:
-        """Kill now. What nobody else starts again, a worker or the supervisor, is started again here."""
+    async def stall(self, role: str, which: int, seconds: float) -> None:
+        """Stop a process for a while."""
+        target = role.removeprefix(STALLED)
+        if target == "worker":
+            pid = self.workers[which % len(self.workers)].pid
+        else:
+            pid = await self.system.living(target, timeout=40)
+        os.kill(pid, signal.SIGSTOP)
+        self._note(role, pid, seconds)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    async def kill(self, role: str, which: int = 0) -> None:
+        """kill -9. What nobody else starts again, a worker or the supervisor, is started again here."""
         if role == "worker":
             worker = self.workers[which % len(self.workers)]
             self._note(role, worker.kill())
@@ -68,5 +97,5 @@ class Nemesis:
             self.orphans += await self.system.until_gone()
             await self.system.start()
 
-    def _note(self, role: str, pid: int) -> None:
-        self.kills.append(Kill(role, pid, time.time_ns() // 1000))
+    def _note(self, role: str, pid: int, stalled: float = 0.0) -> None:
+        self.kills.append(Kill(role, pid, time.time_ns() // 1000, int(stalled * 1_000_000)))

@@ -16,7 +16,7 @@ from tests.faults.checks import Evidence, Violation, summary, violations
 from tests.faults.crew import WorkerProcess
 from tests.faults.executions import read_executions
 from tests.faults.ledger import Ledger, Order
-from tests.faults.nemesis import TARGETS, Nemesis, Strike, plan
+from tests.faults.nemesis import STALLS, TARGETS, Nemesis, Strike, plan
 from tests.faults.reading import JournalReader
 from tests.faults.workload import GRAPHS, orders
 from tests.support.system import System
@@ -38,7 +38,7 @@ class Plan:
     kills: int = 60
     rate: float = 40.0
     quiet_seconds: float = 180.0
-    roles: Sequence[str] = TARGETS
+    roles: Sequence[str] = TARGETS + STALLS
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property

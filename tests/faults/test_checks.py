@@ -204,6 +204,17 @@ def test_a_second_run_is_excused_by_a_kill_between_and_by_nothing_else(stream: S
     assert found(case) == {"runs_again_only_after_a_kill"}
 
 
+def test_a_stall_excuses_what_starts_again_while_it_lasts(stream: Stream) -> None:
+    case = evidence(stream)
+    first = case.executions[0].started_us
+    case.executions.append(run(ONE, 1, first + 500_000))
+    case.expected_roles = ()
+    case.kills = [Kill("stalled worker", 7, first - 5_000_000, stalled_us=4_500_000)]
+    assert found(case) == set()
+    case.kills = [Kill("stalled worker", 7, first - 5_000_000, stalled_us=1_000_000)]
+    assert found(case) == {"runs_again_only_after_a_kill"}
+
+
 def test_a_run_after_the_end_of_its_job_is_found(stream: Stream) -> None:
     case = evidence(stream)
     case.executions[0] = replace(case.executions[0], started_us=stream.now_us + 3_000_000)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.faults import nemesis, workload
-from tests.faults.nemesis import TARGETS
+from tests.faults.nemesis import STALLS, TARGETS
 from tests.faults.workload import KINDS
 
 
@@ -21,6 +21,12 @@ def test_every_role_is_struck_and_always_under_load(seed: int) -> None:
     assert {strike.role for strike in strikes} == set(TARGETS)
     assert all(10 <= strike.after < 180 for strike in strikes)
     assert [strike.after for strike in strikes] == sorted(strike.after for strike in strikes)
+
+
+def test_stalls_last_for_a_while_and_kills_do_not() -> None:
+    strikes = nemesis.plan(7, 6000, 60, TARGETS + STALLS)
+    assert {strike.role for strike in strikes} == {*TARGETS, *STALLS}
+    assert all(bool(strike.stall) is strike.role.startswith("stalled ") for strike in strikes)
 
 
 def test_the_same_seed_gives_the_same_orders_each_with_a_key_of_its_own() -> None:

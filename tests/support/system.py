@@ -117,11 +117,16 @@ class System:
                     return int(process.pid)
         return None
 
-    async def kill(self, role: str, timeout: float = 20.0) -> int:
-        """kill -9 the process of a role, waiting for it to be there if it is down; its process id."""
+    async def living(self, role: str, timeout: float = 20.0) -> int:
+        """The process id of a role, waiting for it to be there if it is down. Raises SystemFailedError."""
         await self.until(lambda: self.find(role) is not None, timeout)
         pid = self.find(role)
         assert pid is not None
+        return pid
+
+    async def kill(self, role: str, timeout: float = 20.0) -> int:
+        """kill -9 the process of a role, waiting for it to be there if it is down; its process id."""
+        pid = await self.living(role, timeout)
         os.kill(pid, signal.SIGKILL)
         if role == "supervisor":
             assert self._process is not None

@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from tests.faults import backlog
+from tests.faults import backlog, load, workload
+from tests.faults.checks import violations
 from tests.faults.executions import most_at_once
+from tests.faults.ledger import Ledger
 from tests.faults.scene import Scene, scene
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -37,6 +39,40 @@ async def test_a_task_whose_worker_dies_runs_again_elsewhere(tmp_path: Path, sec
         first.kill()
         assert await here.ended(job, timeout=40) == ["JobSucceeded"]
         assert [run.worker for run in here.executions(job)] == ["first", "second"]
+
+
+async def test_a_worker_that_stood_still_past_its_lease_comes_back_to_a_refusal(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        first = here.worker("first")
+        job = await here.submit(skill="add", input={"x": 1, "seconds": 3})
+        await here.until(lambda: here.executions(job))
+        first.pause()
+        here.worker("second")
+        assert await here.ended(job, timeout=40) == ["JobSucceeded"]
+        first.resume()
+        await here.until(lambda: all(run.ended_us for run in here.executions(job)))
+        await here.until_queues_are_empty()
+        events = (await here.evidence()).history.jobs[job]
+        accepted = [event.fields["worker"] for event in events if event.topic == "TaskSucceeded"]
+        assert accepted == ["second"]
+
+
+async def test_one_key_is_one_job_however_often_and_through_whatever_it_is_sent(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        here.worker()
+        order = workload.order("one", "the-only-key", 1)
+        ledger = Ledger()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(load.submit(here.client, order, ledger))
+            await here.until(lambda: ledger.acknowledged_jobs)
+            await here.system.kill("api")
+        (job,) = ledger.acknowledged_jobs
+        assert await here.ended(job) == ["JobSucceeded"]
+        evidence = await here.evidence()
+        evidence.ledger = ledger
+        assert violations(evidence) == []
+        assert len(evidence.history.jobs) == 1
 
 
 async def test_a_parent_hears_of_its_child_from_a_dispatcher_that_did_not_see_it_start(
