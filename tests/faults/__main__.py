@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.faults import backlog
 from tests.faults.reading import JournalReader
-from tests.faults.run import Plan, run
+from tests.faults.run import SHORTER, Plan, run
 from tests.faults.scene import scene
 
 CONSOLE = Console(highlight=False, markup=False)
@@ -35,7 +35,8 @@ def main() -> int:
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
     all_well = True
     if given.what in ("kills", "all"):
-        plan = Plan(seed, given.jobs or 6000, given.strikes, given.rate, given.quiet)
+        environment = SHORTER if given.short_leases else {}
+        plan = Plan(seed, given.jobs or 6000, given.strikes, given.rate, given.quiet, environment=environment)
         CONSOLE.print(f"seed {seed}: {plan.jobs} jobs, {plan.kills} strikes, {plan.rate:g} jobs a second")
         all_well &= _in_a_folder(lambda folder, bar: _kills(plan, folder, bar), given.keep)
     if given.what in ("backlog", "all"):
@@ -103,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--strikes", type=int, default=60, help="13 strike every role once")
     parser.add_argument("--rate", type=float, default=40.0, help="submissions a second")
     parser.add_argument("--quiet", type=float, default=180.0, help="seconds in which all jobs must end")
+    parser.add_argument("--short-leases", action="store_true", help="find lost workers within seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all is well")
     return parser.parse_args()
 
