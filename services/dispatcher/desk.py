@@ -86,8 +86,8 @@ class Command:
 class Slot:
     """One job on the desk.
 
-    `observed` is the version up to which the watchers of events have seen it; `begun` names what was begun
-    for its state, so that it is begun once.
+    `observed` is the version up to which the watchers of events have seen it, `told` the version up to which
+    the journal has told of it; `begun` names what was begun for its state, so that it is begun once.
     """
 
     id: UUID
@@ -96,6 +96,7 @@ class Slot:
     tip: bytes | None = None
     sequence: int = 0
     observed: int = 0
+    told: int = 0
     busy: bool = False
     waiting: deque[Command] = field(default_factory=deque)
     begun: set[str] = field(default_factory=set)
@@ -210,21 +211,28 @@ class Desk:
         if commit.last_version > slot.observed:
             slot.observed = commit.last_version
             self._watcher.observe(commit.id, commit.events)
-        job = slot.job
-        if job is None:
-            return
-        if not slot.busy and commit.n > job.version:
+        slot.told = commit.last_version
+        if slot.job is not None and not slot.busy and commit.n > slot.job.version:
             slot.job = None  # somebody else decided; what we hold is old
             self._load_later(slot)
-        elif job.is_ended and commit.last_version == job.version and not slot.busy and not slot.waiting:
-            del self._slots[commit.id]
+        self._leave_if_over(slot)
+
+    def _leave_if_over(self, slot: Slot) -> None:
+        """An ended job leaves the desk once its last decision is stored and the journal has told of it.
+
+        Either may come first. Before both, a late word of the journal would look like news.
+        """
+        job = slot.job
+        if job is None or not job.is_ended or slot.busy or slot.waiting or slot.told < job.version:
+            return
+        self._slots.pop(slot.id, None)
 
     def _open(self, commit: StoredCommit) -> None:
         """A job that somebody else accepted: fold it and do what its state asks for."""
         job = self._fold(commit)
         self._watcher.observe(commit.id, commit.events)
-        slot = Slot(commit.id, job=job, observed=commit.last_version, sequence=commit.sequence)
-        slot.tip = commit.digest
+        slot = Slot(commit.id, job=job, tip=commit.digest, sequence=commit.sequence)
+        slot.observed = slot.told = commit.last_version
         self._slots[commit.id] = slot
         slot.graph = self._graphs.known(job)
         if slot.graph is None:
@@ -299,6 +307,7 @@ class Desk:
                 log.error("a decision about job %s could not be stored", slot.id, exc_info=problem)
                 command.done(Unavailable(Exception(str(problem))))
         self._serve(slot)
+        self._leave_if_over(slot)
 
     def _load_later(self, slot: Slot) -> None:
         slot.busy = True
@@ -316,6 +325,8 @@ class Desk:
                     problem = Missing()
                 else:
                     slot.job, slot.tip, slot.sequence = recorded.aggregate, recorded.tip, recorded.sequence
+                    if recorded.sequence <= self.position:
+                        slot.told = slot.job.version
             if slot.job is not None:
                 slot.graph = await self._graphs.fetch(slot.job)
         except JournalError as unavailable:
@@ -328,6 +339,7 @@ class Desk:
         if problem is None:
             self._watcher.follow_up(slot)
             self._serve(slot)
+            self._leave_if_over(slot)
             return
         if isinstance(problem, Refused):
             log.error("job %s cannot go on: %s", slot.id, problem.problem)

@@ -56,6 +56,7 @@ class World:
         self.notes = Notes()
         self.failures: list[Exception] = []
         self.store_before_failing = True
+        self.tell_when_stored = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.appends = 0
@@ -80,7 +81,10 @@ class World:
             if self.store_before_failing:
                 await self.journal.append(decision)
             raise failure
-        return (await self.journal.append(decision)).sequence
+        stored = await self.journal.append(decision)
+        if self.tell_when_stored:
+            self.told()
+        return stored.sequence
 
     async def accept(self) -> UUID:
         """A job that the API accepted and released."""
@@ -142,6 +146,19 @@ async def test_an_ended_job_leaves_the_desk_when_the_journal_has_told_its_end(wo
     await world.ask(id_, succeed)
     assert len(world.desk) == 1
     world.told()
+    assert len(world.desk) == 0
+
+
+async def test_an_ended_job_leaves_the_desk_when_the_journal_tells_before_it_answers(world: World) -> None:
+    id_ = await world.accept()
+    world.told()
+    world.gate.clear()
+    asked = asyncio.ensure_future(world.ask(id_, succeed))
+    while not world.appends:
+        await asyncio.sleep(0)
+    world.tell_when_stored = True
+    world.gate.set()
+    await asked
     assert len(world.desk) == 0
 
 
@@ -260,3 +277,14 @@ async def test_a_commit_that_makes_no_sense_is_passed_over_and_the_rest_is_seen(
     assert world.desk.position == 2
     assert good in world.notes.followed
     assert bad not in world.notes.followed
+
+
+async def test_a_late_report_of_an_ended_job_does_not_keep_it_on_the_desk(world: World) -> None:
+    id_ = await world.accept()
+    world.told()
+    await world.ask(id_, succeed)
+    world.told()
+    outcome = await world.ask(id_, succeed)
+    assert isinstance(outcome, Done)
+    assert not outcome.changed
+    assert len(world.desk) == 0
