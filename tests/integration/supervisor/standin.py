@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from shared.process import Process, run
-from shared.settings import Settings
+from shared.settings import Settings, host_port
 
 FOLDER = Path(os.environ["STANDIN_FOLDER"])
 
@@ -23,6 +23,9 @@ async def main(settings: Settings, process: Process) -> None:
     await process.stopping.wait()
     if (FOLDER / f"{process.role}.deaf").exists():
         await asyncio.sleep(3600)
+    # Raises when the broker is gone before us, which fails the test by a missing line.
+    _, writer = await asyncio.open_connection(*host_port(settings.nats_url.removeprefix("nats://")))
+    writer.close()
     with (FOLDER / "stopped").open("a") as stopped:
         stopped.write(f"{process.role}\n")
 
