@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.protocol import Sink, SinkParser
@@ -37,6 +36,10 @@ class Connection(Client):
         self.closing = False
         """Whether it is us who close it."""
 
+    async def close(self) -> None:
+        self.closing = True
+        await super().close()
+
     async def listen(self, subject: str, sink: Sink, queue: str = "") -> int:
         """Call `sink` for each message on `subject`; the answer is for `unlisten`. Survives reconnects.
 
@@ -48,22 +51,37 @@ class Connection(Client):
         self._listening[sid] = subscription
         try:
             await self.settle()
-        except NatsError as error:
-            if self.is_connected:
-                await self.unlisten(sid)
-                raise BrokerUnavailable(self._url(), error) from error
-            # it will be told of the subscription when the line is back
+        except BaseException:
+            await self.unlisten(sid)
+            raise
         return sid
 
     async def settle(self, timeout: float = 10.0) -> None:
-        """Return when the server has acted on all that was written so far; at once without a connection.
+        """Return when the server has acted on all that was written so far, or when the connection breaks.
 
-        The library's own `flush` puts its PING on the wire ahead of what it still has gathered, so that
-        the answer may come before the server knows of a new subscription.
+        Raises BrokerUnavailable when it is silent. The library's own `flush` puts its PING on the wire ahead
+        of what it still has gathered, so that the answer may come before the server knows of a new
+        subscription; and it swallows cancellations.
         """
-        if self.is_connected:
-            await self._flush_pending(force_flush=True)
-            await self.flush(timeout=timeout)  # type: ignore[arg-type]  # parts of a second are fine
+        if not self.is_connected or self._transport is None:
+            return
+        pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def lost() -> None:
+            if not pong.done():
+                pong.set_result(False)
+
+        self._pongs.append(pong)
+        self._transport.writelines([*self._pending, b"PING\r\n"])
+        self.forget_pending()
+        self.on_lost.append(lost)
+        try:
+            async with asyncio.timeout(timeout):
+                await pong
+        except TimeoutError as error:
+            raise BrokerUnavailable(self._url(), error) from error
+        finally:
+            self.on_lost.remove(lost)
 
     async def unlisten(self, sid: int) -> None:
         """Stop what `listen` began. What the server sent before is dropped."""
@@ -83,6 +101,23 @@ class Connection(Client):
         """Drop what the library has gathered and not written; closing would try to write it."""
         self._pending = []
         self._pending_data_size = 0
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        # Python 3.11's wait_for may swallow the cancellation of an attempt that fails in the same moment;
+        # the library would then try for ever on a connection that nobody wants any more.
+        if self.closing:
+            raise asyncio.CancelledError
+        await super()._connect_to_server(s)
+
+    async def _process_pong(self) -> None:
+        # The library sets the result of whatever waits first, also when nobody waits any more; that error
+        # would end the reading of the connection.
+        self._pongs_received += 1
+        self._pings_outstanding = 0
+        if self._pongs:
+            pong = self._pongs.pop(0)
+            if not pong.done():
+                pong.set_result(True)
 
     def _url(self) -> str:
         return (
@@ -137,6 +172,7 @@ async def connect(
             raise BrokerUnavailable(url, outage.refused.result() if outage.refused.done() else outage.last)
         await first
     except BaseException:
+        connection.closing = True
         first.cancel()
         await asyncio.wait({first})
         await disconnect(connection)
@@ -148,15 +184,21 @@ async def connect(
 
 
 async def disconnect(connection: Connection, timeout: float = 5.0) -> None:
-    """Let what was written reach the server, then close. Never raises for a broker that is gone."""
+    """Let what was written reach the server, then close, each within `timeout` seconds.
+
+    Never raises for a broker that is gone.
+    """
     connection.closing = True
     if connection.is_connected:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BrokerUnavailable):
             await connection.settle(timeout)
     connection.forget_pending()
     if not connection.is_closed:
-        with contextlib.suppress(OSError):
-            await connection.close()
+        # In a task of its own: a reconnect that is cut short can cancel a future that closing waits for.
+        closing = asyncio.ensure_future(connection.close())
+        await asyncio.wait({closing}, timeout=timeout)
+        if not closing.cancel() and not closing.cancelled() and (error := closing.exception()):
+            log.debug("closing the connection: %r", error)
 
 
 class _Outage:

@@ -83,6 +83,8 @@ async def api(
         )
     except NatsError as error:
         raise BrokerUnavailable("the JetStream API", error) from error
+    if (task := asyncio.current_task()) is not None and task.cancelling():
+        raise asyncio.CancelledError  # Python 3.11's wait_for drops it when the answer comes in that moment
     content: Settings = orjson.loads(answer.data)
     if error_body := content.get("error"):
         raise Refused(verb, error_body.get("err_code", 0), error_body.get("description", ""))

@@ -19,14 +19,12 @@ def prev_of(raw: bytes) -> bytes | None:
     return bytes.fromhex(prev) if prev is not None else None
 
 
-def verify(commits: Iterable[StoredCommit], after: StoredCommit | None = None) -> bytes | None:
+def verify(commits: Iterable[StoredCommit], version: int = 0, tip: bytes | None = None) -> bytes | None:
     """Check that `commits` of one aggregate are all of them, in order, as they were written.
 
-    They begin at version 1, or behind `after`. The answer is the tip, None when there are none.
-    Raises BrokenChain at the first that does not follow from the one before.
+    They begin at version 1, or behind a known `version` whose commit has the hash `tip`. The answer is the
+    new tip, None when there are none at all. Raises BrokenChain at the first that does not follow.
     """
-    version = after.last_version if after is not None else 0
-    tip = tip_of(after.raw) if after is not None else None
     for commit in commits:
         if commit.n != version + 1:
             raise BrokenChain(commit.kind, commit.id, commit.n, f"version {version + 1} is missing")

@@ -19,9 +19,9 @@ from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent
 from eventsourcing.utils import get_topic
 
 from shared.application.clock import from_us, to_us
-from shared.application.ports import Decision, JournalError, StoredCommit
+from shared.application.ports import Decision, JournalError, Recorded, StoredCommit
 from shared.broker.subjects import id_token, skill_token
-from shared.journal.chain import tip_of
+from shared.journal.chain import tip_of, verify
 
 A = TypeVar("A", bound=Aggregate)
 Event = AggregateEvent
@@ -148,6 +148,17 @@ class Codec:
             if version != plan.version:
                 state = plan.upcast(state, version)
         return topic, state
+
+
+def caught_up(codec: Codec, recorded: Recorded[A], commits: Sequence[StoredCommit]) -> Recorded[A]:
+    """`recorded` with the commits that follow it applied, in place. Raises BrokenChain without a change."""
+    aggregate = recorded.aggregate
+    tip = verify(commits, aggregate.version, recorded.tip)
+    if not commits or tip is None:
+        return recorded
+    folded = codec.fold(type(aggregate), commits, aggregate)
+    assert folded is not None
+    return Recorded(folded, commits[-1].sequence, tip)
 
 
 class _Plan:

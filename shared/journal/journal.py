@@ -21,10 +21,10 @@ from shared.broker.publisher import Publisher
 from shared.broker.streams import api, durability
 from shared.broker.subjects import JOURNAL, aggregate_filter
 from shared.journal.chain import verify
-from shared.journal.codec import Codec
+from shared.journal.codec import Codec, caught_up
 from shared.journal.commits import Commits, Entry, GroupedCommits, PipelinedCommits, messages_of
 from shared.journal.follow import follow
-from shared.journal.read import read_aggregate
+from shared.journal.read import read_after, read_aggregate
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -46,7 +46,7 @@ class JetStreamJournal:
     ) -> None:
         """`sync_always` says that each write is synced, so that appends are grouped.
 
-        An append and a load end within `timeout` seconds, whatever the broker does.
+        An append, and each request of a load, ends within `timeout` seconds, whatever the broker does.
         """
         self.publisher = publisher
         self.codec = codec
@@ -104,6 +104,20 @@ class JetStreamJournal:
             return None
         return Recorded(aggregate, commits[-1].sequence, tip)
 
+    async def catch_up(self, recorded: Recorded[A]) -> Recorded[A]:
+        """Apply to an aggregate, in place, the commits that came since it was recorded.
+
+        `recorded` may be as old as it likes: a snapshot is one that somebody kept. Raises BrokenChain when
+        what is stored does not follow from it; then it is worth nothing, and `load` tells the truth.
+        """
+        kind, id, version = self._place(recorded.aggregate)  # noqa: A001
+        try:
+            messages = await read_after(self.publisher, aggregate_filter(kind, id), version, self.timeout)
+        except BrokerError as error:
+            raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
+        commits = [self.codec.decode(m.sequence, m.subject, m.data) for m in messages]
+        return caught_up(self.codec, recorded, commits)
+
     async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
         commits = await self._read(kind, id)
         verify(commits)
@@ -118,6 +132,9 @@ class JetStreamJournal:
         except BrokerError as error:
             raise JournalUnavailable(str(error)) from error
         return int(answer["state"]["last_seq"])
+
+    def _place(self, aggregate: Aggregate) -> tuple[str, UUID, int]:
+        return self.codec.kind_of(type(aggregate)), aggregate.id, aggregate.version
 
     async def _read(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
         try:

@@ -9,7 +9,7 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 
 from shared.application.ports import Appended, Decision, Recorded, StoredCommit, VersionConflict
 from shared.journal.chain import tip_of, verify
-from shared.journal.codec import Codec
+from shared.journal.codec import Codec, caught_up
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -30,6 +30,9 @@ class MemoryJournal:
         self._followers: set[asyncio.Event] = set()
 
     async def append(self, decision: Decision) -> Appended:
+        return self._store(decision)
+
+    def _store(self, decision: Decision) -> Appended:
         commits = self.codec.encode(decision)
         if not commits:
             raise ValueError("a decision without events has nothing to store")
@@ -50,6 +53,22 @@ class MemoryJournal:
         if aggregate is None:
             return None
         return Recorded(aggregate, commits[-1].sequence, tip_of(commits[-1].raw))
+
+    async def catch_up(self, recorded: Recorded[A]) -> Recorded[A]:
+        """Apply to an aggregate, in place, the commits that came since it was recorded."""
+        aggregate = recorded.aggregate
+        commits = await self.history(self.codec.kind_of(type(aggregate)), aggregate.id)
+        return caught_up(self.codec, recorded, [commit for commit in commits if commit.n > aggregate.version])
+
+    def submit(self, decision: Decision) -> tuple[asyncio.Future[int], bytes]:
+        """`append` at once: the sequence (or the error) in a future that is done, and the tip."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        tip = self.codec.encode(decision)[-1].tip
+        try:
+            done.set_result(self._store(decision).sequence)
+        except VersionConflict as conflict:
+            done.set_exception(conflict)
+        return done, tip
 
     async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
         commits = list(self._of.get((kind, id), ()))

@@ -18,6 +18,7 @@ from shared.broker.subjects import JOURNAL
 
 DIRECT_GET = f"$JS.API.DIRECT.GET.{JOURNAL}"
 END, NOT_FOUND, TOO_MANY = 204, 404, 413
+SMALL_PAGE = 32
 PAGE = 1000
 
 
@@ -36,7 +37,7 @@ async def read_aggregate(publisher: Publisher, subjects: str, timeout: float) ->
     """
     messages = await _last_of_each(publisher, [subjects], timeout)
     if messages is None:
-        messages = await _pages(publisher, subjects.removesuffix(">"), timeout)
+        messages = await read_after(publisher, subjects, 0, timeout)
     return messages
 
 
@@ -72,18 +73,25 @@ async def read_last(publisher: Publisher, subjects: str, timeout: float) -> Stor
     return _stored(message)
 
 
-async def _pages(publisher: Publisher, prefix: str, timeout: float) -> list[StoredMessage]:
-    """The same for a history of more commits than one request gives."""
+async def read_after(
+    publisher: Publisher, subjects: str, version: int, timeout: float
+) -> list[StoredMessage]:
+    """The messages under `subjects` behind the commit that ends with `version`, in order.
+
+    A commit that ends with version v is followed by the one of n = v + 1.
+    """
+    prefix = subjects.removesuffix(">")
     messages: list[StoredMessage] = []
-    version = 1
+    page = SMALL_PAGE
+    first = version + 1
     while True:
-        page = await _last_of_each(
-            publisher, [f"{prefix}{n}.>" for n in range(version, version + PAGE)], timeout
-        )
-        if not page:
+        filters = [f"{prefix}{n}.>" for n in range(first, first + page)]
+        found = await _last_of_each(publisher, filters, timeout)
+        if not found:
             return messages
-        messages += page
-        version = _first_version(page[-1].subject) + 1
+        messages += found
+        first = _last_version(found[-1]) + 1
+        page = PAGE
 
 
 async def _last_of_each(
@@ -121,8 +129,8 @@ def _stored(message: Message) -> StoredMessage:
     return StoredMessage(int(match[2]), match[1].decode(), message.data)
 
 
-def _first_version(subject: str) -> int:
-    return int(subject.split(".")[3])
+def _last_version(message: StoredMessage) -> int:
+    return int(message.subject.split(".")[3]) + len(orjson.loads(message.data)["events"]) - 1
 
 
 # Written by the server behind the headers that the writer gave, so the last match counts; it is the only

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import pytest
+from eventsourcing.domain import Aggregate
 
 from shared.application.ids import new_id
 from shared.application.ports import (
@@ -14,11 +16,14 @@ from shared.application.ports import (
     BrokenChain,
     Decision,
     Journal,
+    Recorded,
     StoredCommit,
     VersionConflict,
 )
 from shared.broker.subjects import skill_token
 from tests.contract.journal.ledger import LEDGER, Event, Ledger, opened, released, written
+
+A = TypeVar("A", bound=Aggregate)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -29,6 +34,12 @@ class Tamper(Protocol):
     async def remove(self, commit: StoredCommit) -> None: ...
 
     async def forge(self, like: StoredCommit, n: int, raw: bytes) -> None: ...
+
+
+class CatchingUp(Journal, Protocol):
+    """A journal that brings what was recorded up to now."""
+
+    async def catch_up(self, recorded: Recorded[A]) -> Recorded[A]: ...
 
 
 class JournalContract:
@@ -202,6 +213,22 @@ class JournalContract:
         assert recorded.aggregate.version == version - 1
         assert recorded.sequence == last.sequence
 
+    async def test_a_history_with_an_enormous_commit_is_loaded_whole(self, journal: Journal) -> None:
+        book = new_id()
+        last = await append(journal, book, opened(book, NOON))
+        last = await append(journal, book, *(written(book, n, NOON, n) for n in range(2, 3002)), after=last)
+        releases = (released(book, n, NOON, n, "resize") for n in range(3002, 3902))
+        last = await append(journal, book, *releases, after=last)
+        last = await append(
+            journal, book, *(written(book, n, NOON, n) for n in range(3902, 6002)), after=last
+        )
+        for version in range(6002, 6202):
+            last = await append(journal, book, written(book, version, NOON, version), after=last)
+
+        recorded = await journal.load(Ledger, book)
+        assert recorded is not None
+        assert recorded.aggregate.version == 6201
+
     async def test_commits_of_megabytes_are_loaded_whole(self, journal: Journal) -> None:
         book = new_id()
         last = await append(journal, book, opened(book, NOON))
@@ -242,6 +269,37 @@ class JournalContract:
 
         with pytest.raises(BrokenChain, match="not written after"):
             await journal.load(Ledger, book)
+
+    async def test_a_recorded_aggregate_catches_up(self, journal: CatchingUp) -> None:
+        book = new_id()
+        first = await append(journal, book, opened(book, NOON))
+        old = await journal.load(Ledger, book)
+        assert old is not None
+        assert await journal.catch_up(old) == old
+        last = await append(
+            journal, book, written(book, 2, NOON, "a"), written(book, 3, NOON, "b"), after=first
+        )
+        for version in range(4, 104):
+            last = await append(journal, book, written(book, version, NOON, version), after=last)
+
+        new = await journal.catch_up(old)
+
+        assert (new.aggregate.version, new.sequence, new.tip) == (103, last.sequence, last.tip)
+        assert new.aggregate.entries == ["a", "b", *range(4, 104)]
+        assert new.aggregate is old.aggregate
+
+    async def test_a_false_record_does_not_catch_up(self, journal: CatchingUp) -> None:
+        book = new_id()
+        await write_three(journal, book)
+        recorded = await journal.load(Ledger, book)
+        assert recorded is not None
+        await append(
+            journal, book, written(book, 4, NOON, 4), after=Appended(recorded.sequence, recorded.tip)
+        )
+
+        with pytest.raises(BrokenChain):
+            await journal.catch_up(replace(recorded, tip=b"\0" * 32))
+        assert recorded.aggregate.version == 3
 
     async def test_a_follower_gets_what_was_and_what_comes(self, journal: Journal) -> None:
         first = [new_id() for _ in range(5)]

@@ -181,3 +181,34 @@ def is_running(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+async def test_closing_while_the_broker_is_gone_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "nats", worker_token="t")
+    server.start()
+    await server.wait_ready()
+    connections = [
+        await connect(server.url, name="x", user="daybook", password=server.password, reconnect_wait=0.001)
+        for _ in range(30)
+    ]
+    server.kill()
+    async with asyncio.timeout(10):
+        while all(connection.is_connected for connection in connections):
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*(disconnect(connection) for connection in connections))
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.001)
+
+
+async def test_giving_up_the_first_connection_leaves_nothing() -> None:
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(
+            *(
+                connect("nats://127.0.0.1:9", name="x", timeout=0.01 + n / 2000, reconnect_wait=0.0001)
+                for n in range(30)
+            ),
+            return_exceptions=True,
+        )
+        assert all(isinstance(outcome, BrokerUnavailable) for outcome in outcomes)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0.001)
