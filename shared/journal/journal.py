@@ -22,7 +22,7 @@ from shared.broker.streams import api, durability
 from shared.broker.subjects import JOURNAL, aggregate_filter
 from shared.journal.chain import verify
 from shared.journal.codec import Codec, caught_up
-from shared.journal.commits import Commits, Entry, GroupedCommits, PipelinedCommits, messages_of
+from shared.journal.commits import Commits, Entry, MeasuredCommits, PipelinedCommits, messages_of
 from shared.journal.follow import follow
 from shared.journal.read import read_after, read_aggregate
 
@@ -42,7 +42,6 @@ class JetStreamJournal:
         *,
         sync_always: bool,
         timeout: float = 5.0,
-        in_flight: int = 1,
     ) -> None:
         """`sync_always` says that each write is synced, so that appends are grouped.
 
@@ -54,9 +53,7 @@ class JetStreamJournal:
         self.timeout = timeout
         self._connection = publisher.connection
         self._loop = asyncio.get_running_loop()
-        self._commits: Commits = (
-            GroupedCommits(publisher, in_flight) if sync_always else PipelinedCommits(publisher)
-        )
+        self._commits: Commits = MeasuredCommits(publisher) if sync_always else PipelinedCommits(publisher)
 
     @classmethod
     async def open(
