@@ -37,6 +37,9 @@ log = logging.getLogger("daybook.dispatcher.desk")
 MAX_TRIES = 12
 """Decisions of one command before it is given up: every lost race means that somebody else won one."""
 
+MOST_EVENTS = 200
+"""A decision takes no further command when it holds so many events."""
+
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
 
@@ -72,7 +75,7 @@ class Unavailable:
 Outcome = Done | Missing | Refused | Unavailable
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Command:
     """What somebody wants of a job. `act` decides on the aggregate, `done` hears the outcome, once."""
 
@@ -245,9 +248,14 @@ class Desk:
             if slot.job is None or slot.graph is None:
                 self._load_later(slot)
                 return
-            self._decide(slot, slot.job, slot.graph, slot.waiting.popleft())
+            self._decide(slot, slot.job, slot.graph)
 
-    def _decide(self, slot: Slot, job: Job, graph: Graph, command: Command) -> None:
+    def _decide(self, slot: Slot, job: Job, graph: Graph) -> None:
+        """Decide what waits for the job, as far as one actor asked for it, and store it as one decision.
+
+        While one decision was on its way others have come (the results of a fork, say): together they cost
+        what one costs.
+        """
         facts = Facts(
             now=utc_now(),
             graph=graph,
@@ -255,32 +263,45 @@ class Desk:
             chance=random.random(),  # noqa: S311 (jitter)
             has_room=self._watcher.room(),
         )
-        command.tries += 1
-        try:
-            answer = command.act(job, facts)
-        except DomainError as problem:
-            if job.pending_events:
-                slot.job = None  # half decided: what we hold is not what is stored
-            command.done(Refused(problem))
-            return
-        except Exception as bug:
-            log.exception("a command on job %s broke", slot.id)
-            slot.job = None  # as above; whoever asked gets no verdict and asks again
-            command.done(Unavailable(bug))
-            return
-        events = cast(Sequence[AggregateEvent], job.collect_events())
-        if not events:
-            command.done(Done(answer, job, slot.sequence, changed=False))
-            return
-        slot.busy = True
-        stored, tip = self._submit(Decision("job", slot.id, events, command.by, slot.tip))
-        stored.add_done_callback(partial(self._stored, slot, command, answer, events, tip))
+        by = slot.waiting[0].by
+        events: list[AggregateEvent] = []
+        decided: list[tuple[Command, object, bool]] = []
+        while slot.waiting and slot.waiting[0].by == by and len(events) < MOST_EVENTS:
+            command = slot.waiting.popleft()
+            command.tries += 1
+            try:
+                answer = command.act(job, facts)
+            except DomainError as problem:
+                command.done(Refused(problem))
+                if not job.pending_events:
+                    continue
+                self._forget(slot, [command for command, _, _ in decided])
+                return
+            except Exception as bug:
+                log.exception("a command on job %s broke", slot.id)
+                self._forget(slot, [command for command, _, _ in decided])
+                command.done(Unavailable(bug))  # whoever asked gets no verdict and asks again
+                return
+            new = cast(Sequence[AggregateEvent], job.collect_events())
+            if new or events:
+                events += new
+                decided.append((command, answer, bool(new)))
+            else:
+                command.done(Done(answer, job, slot.sequence, changed=False))
+        if events:
+            slot.busy = True
+            stored, tip = self._submit(Decision("job", slot.id, events, by, slot.tip))
+            stored.add_done_callback(partial(self._stored, slot, decided, events, tip))
+
+    def _forget(self, slot: Slot, commands: Sequence[Command]) -> None:
+        """What we hold is not what is stored: read the job again, and decide these again."""
+        slot.job = None
+        slot.waiting.extendleft(reversed(commands))
 
     def _stored(
         self,
         slot: Slot,
-        command: Command,
-        answer: object,
+        decided: Sequence[tuple[Command, object, bool]],
         events: Sequence[AggregateEvent],
         tip: bytes,
         stored: "asyncio.Future[int]",
@@ -295,19 +316,24 @@ class Desk:
             if events[0].originator_version == slot.observed + 1:
                 slot.observed = events[-1].originator_version
                 self._watcher.observe(slot.id, topics)
-            command.done(Done(answer, job, slot.sequence, changed=True))
+            for command, answer, changed in decided:
+                command.done(Done(answer, job, slot.sequence, changed))
             self._watcher.follow_up(slot, topics)
         else:
-            slot.job = None
-            if isinstance(problem, VersionConflict | UnknownOutcome) and command.tries < MAX_TRIES:
-                slot.waiting.appendleft(command)
-            elif isinstance(problem, JournalError | asyncio.CancelledError):
-                command.done(Unavailable(Exception(str(problem))))
-            else:
-                log.error("a decision about job %s could not be stored", slot.id, exc_info=problem)
-                command.done(Unavailable(Exception(str(problem))))
+            self._not_stored(slot, [command for command, _, _ in decided], problem)
         self._serve(slot)
         self._leave_if_over(slot)
+
+    def _not_stored(self, slot: Slot, commands: Sequence[Command], problem: BaseException) -> None:
+        again: list[Command] = []
+        if isinstance(problem, VersionConflict | UnknownOutcome):
+            again = [command for command in commands if command.tries < MAX_TRIES]
+        elif not isinstance(problem, JournalError | asyncio.CancelledError):
+            log.error("a decision about job %s could not be stored", slot.id, exc_info=problem)
+        self._forget(slot, again)
+        for command in commands:
+            if command not in again:
+                command.done(Unavailable(Exception(str(problem))))
 
     def _load_later(self, slot: Slot) -> None:
         slot.busy = True

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -109,6 +110,10 @@ class World:
 @pytest.fixture
 async def world() -> World:
     return World()
+
+
+def progress(tenths: int, job: Job, facts: Facts) -> Verdict:
+    return job.progress(1, 1, "w1", tenths / 10, None, facts)
 
 
 def succeed(job: Job, facts: Facts) -> Verdict:
@@ -288,3 +293,51 @@ async def test_a_late_report_of_an_ended_job_does_not_keep_it_on_the_desk(world:
     assert isinstance(outcome, Done)
     assert not outcome.changed
     assert len(world.desk) == 0
+
+
+async def test_what_came_while_a_decision_was_on_its_way_is_stored_as_one(world: World) -> None:
+    id_ = await world.accept()
+    world.told()
+    world.gate.clear()
+    asked = [asyncio.ensure_future(world.ask(id_, partial(progress, part))) for part in range(1, 6)]
+    while not world.appends:
+        await asyncio.sleep(0)
+    world.gate.set()
+    outcomes = await asyncio.gather(*asked)
+    assert all(isinstance(outcome, Done) and outcome.changed for outcome in outcomes)
+    assert world.appends == 2
+    assert world.topics(id_).count("TaskProgressed") == 5
+
+
+async def test_of_several_commands_decided_together_none_is_lost_with_the_race(world: World) -> None:
+    id_ = await world.accept()
+    world.told()
+    world.gate.clear()
+    first = asyncio.ensure_future(world.ask(id_, partial(progress, 1)))
+    while not world.appends:
+        await asyncio.sleep(0)
+    others = [asyncio.ensure_future(world.ask(id_, partial(progress, part))) for part in (2, 3)]
+    await asyncio.sleep(0)
+    world.failures = [UnknownOutcome("job", id_, 3), UnknownOutcome("job", id_, 4)]
+    world.gate.set()
+    outcomes = await asyncio.gather(first, *others)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert world.topics(id_).count("TaskProgressed") == 3
+
+
+async def test_a_refusal_among_commands_decided_together_hurts_only_the_refused(world: World) -> None:
+    id_ = await world.accept()
+    world.told()
+    world.gate.clear()
+    first = asyncio.ensure_future(world.ask(id_, partial(progress, 1)))
+    while not world.appends:
+        await asyncio.sleep(0)
+    refused = asyncio.ensure_future(world.ask(id_, lambda job, facts: job.approve("yes", facts, "user:a")))
+    good = asyncio.ensure_future(world.ask(id_, succeed))
+    await asyncio.sleep(0)
+    world.gate.set()
+    assert isinstance(await refused, Refused)
+    outcome = await good
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert isinstance(await first, Done)
