@@ -188,6 +188,7 @@ class TaskSucceeded(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.close(self.task, "succeeded")
+        task.worker, task.started_at = self.worker, self.started_at or task.started_at
         task.result = (self.attempt, self.worker, self.port, self.output)
         aggregate.outputs[task.node] = self.output
 
@@ -204,6 +205,7 @@ class TaskFailed(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.close(self.task, "failed")
+        task.worker, task.started_at = self.worker, self.started_at or task.started_at
         task.result = (self.attempt, self.worker, None, self.error)
 
 
