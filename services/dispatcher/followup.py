@@ -84,9 +84,23 @@ class FollowUp:
                 self._ended((id, data["task"]))
             elif topic == "JobAccepted" and data.get("parent"):
                 parent = data["parent"]
-                self._parents[id] = (UUID(parent["job"]), parent["activation"])
+                self.adopt(id, UUID(parent["job"]), parent["activation"])
             elif topic in _LAST and id in self._parents:
                 self._wake_parent(id, *self._parents.pop(id))
+
+    def adopt(self, child: UUID, parent: UUID, activation: int) -> None:
+        """An open child: its end is told to its parent. If that gave it up before, it is cancelled now."""
+        self._parents[child] = (parent, activation)
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Done) and outcome.job.orphans.get(activation) == str(child):
+                task = asyncio.ensure_future(self._cancel_child(parent, CancelChild(activation, child)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            elif isinstance(outcome, Unavailable):
+                asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self.adopt, child, parent, activation)
+
+        self._desk.post(parent, Command(lambda job, facts: None, done))
 
     def follow_up(self, slot: Slot, topics: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         """Do what the job's state asks for, and tell the workers of tasks that were cancelled just now."""
@@ -191,17 +205,13 @@ class FollowUp:
                 return
 
     async def _ensure_child(self, job: Job, effect: StartChild) -> None:
-        # Before we look: another dispatcher may have seen it start, and it may end while we look.
-        self._parents[effect.child] = (job.id, effect.activation)
         try:
             child = await self._start_child(job, effect)
         except (UnknownWorkflow, DomainError) as problem:
-            self._parents.pop(effect.child, None)
             error: dict[str, Json] = {"kind": "permanent", "code": "child", "message": str(problem)}
             self._tell_parent(job.id, effect.activation, str(effect.child), "failed", None, error)
             return
         if child.is_ended:
-            self._parents.pop(effect.child, None)
             self._tell_of(job.id, effect.activation, child)
 
     async def _cancel_child(self, parent: UUID, effect: CancelChild) -> None:

@@ -30,7 +30,7 @@ async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk,
             position = at
             for summary in summaries:
                 jobs += 1
-                _take_in(summary, flow, desk, now)
+                _take_in(summary, flow, follow_up, desk, now)
     except ReadModelError as problem:
         log.warning("no read model to begin from (%s): reading the journal from its first commit", problem)
         return 0
@@ -40,13 +40,15 @@ async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk,
     return position
 
 
-def _take_in(summary: JobSummary, flow: Flow, desk: Desk, now: float) -> None:
+def _take_in(summary: JobSummary, flow: Flow, follow_up: FollowUp, desk: Desk, now: float) -> None:
     id_ = UUID(summary.id)
     for task in summary.released:
         flow.released(_held(id_, task, summary.tenant), now)
     if not summary.paused:
         for task in summary.held:
             flow.hold(_held(id_, task, summary.tenant))
+    if summary.parent:
+        follow_up.adopt(id_, UUID(summary.parent["job"]), summary.parent["activation"])
     retrying = any(task.phase == "retrying" for task in summary.tasks.values())
     if retrying or summary.waits or summary.running_children or summary.handlers or not summary.tasks:
         desk.post(id_, Command(lambda job, facts: None, lambda outcome: None))
