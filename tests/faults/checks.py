@@ -145,6 +145,21 @@ def nothing_follows_the_end(evidence: Evidence) -> list[Violation]:
     return found
 
 
+def children_end_with_their_parents(evidence: Evidence) -> list[Violation]:
+    """I6: a child that is open when its parent ends is cancelled; nobody waits for it any more."""
+    found = []
+    for job, event in evidence.history.each("JobAccepted"):
+        parent = event.fields.get("parent")
+        if not parent:
+            continue
+        over = evidence.history.ends.get(UUID(parent["job"]), ())[:1]
+        for end in evidence.history.ends[job][:1]:
+            if over and end.sequence > over[0].sequence and end.topic != "JobCancelled":
+                why = f"{end.topic} after {over[0].topic} of its parent {parent['job']}"
+                found.append(Violation("children_end_with_their_parents", str(job), why))
+    return found
+
+
 def every_job_ends_as_ordered(evidence: Evidence) -> list[Violation]:
     """The answer is right: status and output are those that the order's author worked out beforehand."""
     found = []
@@ -326,6 +341,7 @@ RULES: tuple[Rule, ...] = (
     every_job_ends,
     no_job_ends_twice,
     nothing_follows_the_end,
+    children_end_with_their_parents,
     every_job_ends_as_ordered,
     history_is_whole,
     chains_hold,
@@ -367,7 +383,7 @@ def summary(evidence: Evidence) -> dict[str, int]:
     numbers["runs by workers"] = len(evidence.executions)
     numbers["runs repeated after a kill"] = repeated_runs(evidence.executions)
     for role, count in sorted(kills.items()):
-        numbers[f"kills of {role}"] = count
+        numbers[f"times {role}" if role.startswith("stalled ") else f"kills of {role}"] = count
     return dict(numbers)
 
 

@@ -11,12 +11,16 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job to ask for, and how it must end: with which status and, if it succeeds, which output."""
+    """A job to ask for, and how it must end: with which status and, if it succeeds, which output.
+
+    With `cancel_after` it is cancelled so many seconds after its acknowledgement.
+    """
 
     key: str
     request: dict[str, Any]
     status: str = "succeeded"
     output: Any = None
+    cancel_after: float | None = None
 
 
 @dataclass(slots=True)

@@ -21,10 +21,29 @@ async def submit(client: httpx.AsyncClient, order: Order, ledger: Ledger) -> Non
             await asyncio.sleep(AGAIN_SECONDS)
             continue
         if answer.status_code == 202:
-            ledger.acknowledged(order.key, UUID(answer.json()["job_id"]))
+            job = UUID(answer.json()["job_id"])
+            ledger.acknowledged(order.key, job)
+            if order.cancel_after is not None:
+                await asyncio.sleep(order.cancel_after)
+                await cancel(client, order, job, ledger)
             return
         if answer.status_code not in (429, 503):
             ledger.refused(order.key, answer.status_code, answer.text)
+            return
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def cancel(client: httpx.AsyncClient, order: Order, job: UUID, ledger: Ledger) -> None:
+    """Ask for the end of a job until there is an answer; one that is cancelled already may be asked again."""
+    while True:
+        try:
+            answer = await client.post(f"/v1/jobs/{job}/cancel", json={})
+        except httpx.TransportError:
+            await asyncio.sleep(AGAIN_SECONDS)
+            continue
+        if answer.status_code not in (200, 429, 503):
+            ledger.refused(order.key, answer.status_code, answer.text)
+        if answer.status_code not in (429, 503):
             return
         await asyncio.sleep(AGAIN_SECONDS)
 

@@ -98,6 +98,14 @@ def test_an_event_behind_the_end_is_found(stream: Stream) -> None:
     assert found(evidence(stream)) == {"nothing_follows_the_end"}
 
 
+def test_a_child_that_goes_on_without_its_parent_is_found(stream: Stream) -> None:
+    parent = {"parent": {"job": str(ONE), "activation": 1}}
+    stream.commit(UUID(int=3), ("JobAccepted", parent), ("JobCancelled", {}))
+    assert found(evidence(stream)) == set()
+    stream.commit(UUID(int=4), ("JobAccepted", parent), ("JobFailed", {}))
+    assert found(evidence(stream)) == {"children_end_with_their_parents"}
+
+
 def test_a_wrong_output_is_found(stream: Stream) -> None:
     case = evidence(stream)
     case.ledger.entries["a"].order = Order("a", {}, output={"x": 2})

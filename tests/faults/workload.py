@@ -41,8 +41,18 @@ _DELAY = {
 GRAPHS: dict[str, dict[str, Any]] = {"three": _THREE, "ten": _TEN, "child": _CHILD, "delay": _DELAY}
 """The workflows to publish before a run, by name."""
 
-KINDS = {"one": 40, "three": 20, "ten": 15, "flaky": 8, "slow": 7, "child": 5, "delay": 3, "broken": 2}
-"""How often each kind of job comes, in percent."""
+KINDS = {
+    "one": 40,
+    "three": 20,
+    "ten": 15,
+    "flaky": 8,
+    "slow": 7,
+    "child": 5,
+    "delay": 3,
+    "broken": 2,
+    "unwanted": 4,
+}
+"""How often each kind of job comes, by weight."""
 
 
 def orders(seed: int, count: int, kinds: Sequence[str] = tuple(KINDS)) -> list[Order]:
@@ -67,6 +77,10 @@ def order(kind: str, key: str, x: int) -> Order:
             return Order(key, {"skill": "flaky", "input": {"x": x}, "retry": patient}, output={"x": x + 1})
         case "broken":
             return Order(key, {"skill": "broken", "input": {"x": x}}, status="failed")
+        case "unwanted":
+            # Its child would run for minutes if nobody stopped it.
+            request = {"workflow": "child", "input": {"x": x, "seconds": 300}, "retry": patient}
+            return Order(key, request, status="cancelled", cancel_after=x / 500)
         case "three":
             return Order(key, _workflow("three", x, patient), output={"x": x + 3})
         case "child":

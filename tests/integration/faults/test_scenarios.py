@@ -10,6 +10,7 @@ import pytest
 from tests.faults import backlog, load, workload
 from tests.faults.checks import violations
 from tests.faults.executions import most_at_once
+from tests.faults.injections import injected
 from tests.faults.ledger import Ledger
 from tests.faults.scene import Scene, scene
 
@@ -85,6 +86,19 @@ async def test_a_parent_hears_of_its_child_from_a_dispatcher_that_did_not_see_it
         await here.system.kill("dispatcher")
         assert await here.ended(parent) == ["JobSucceeded"]
         assert await here.violations() == []
+
+
+async def test_a_child_is_cancelled_with_its_parent_though_the_dispatcher_dies_between_the_two(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, injected("dies_before_it_cancels_children")) as here:
+        here.worker()
+        parent = await here.submit(workflow="child", input={"x": 1, "seconds": 30})
+        await here.until(here.executions)
+        answer = await here.client.post(f"/v1/jobs/{parent}/cancel", json={})
+        assert answer.status_code == 200, answer.text
+        await here.until((here.system.data / "the-dispatcher-died").exists)
+        assert await here.ended(parent, here.executions()[0].job) == ["JobCancelled", "JobCancelled"]
 
 
 async def test_a_running_job_that_is_cancelled_stops_and_its_worker_goes_on(tmp_path: Path) -> None:
