@@ -15,7 +15,7 @@ worker = Worker(
     nats_url=os.environ["DAYBOOK_NATS_URL"],
     token=os.environ["DAYBOOK_WORKER_TOKEN"],
     name=os.environ.get("DAYBOOK_WORKER_NAME", "bench"),
-    concurrency=128,
+    concurrency=1024,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.api.one_write import OneWrite
 from services.api.problems import CONTENT_TYPE, Problem
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -22,7 +23,7 @@ class Connection(HttpToolsProtocol):
     head_seconds = HEAD_SECONDS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # it is one in all but name
         self._head_bytes = 0
         # When the head that is awaited or coming began; None while a request is handled and between requests,
         # where uvicorn's own time-out for idle connections counts.

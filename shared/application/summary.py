@@ -6,6 +6,7 @@ show the same. The fold reads (topic, fields) pairs as the journal stores them a
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -282,7 +283,14 @@ def iso(us: int | None) -> str | None:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ` of microseconds since the epoch."""
     if us is None:
         return None
-    return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds")[:-6] + "Z"
+    seconds, below = divmod(us, 1_000_000)
+    return f"{_to_the_second(seconds)}.{below:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _to_the_second(seconds: int) -> str:
+    """The times of a job lie close together, so most of their seconds were asked for before."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:-6]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
