@@ -85,19 +85,26 @@ def stage_returned(walk: "Walk", scope: Region, payload: Json) -> None:
         walk.fail(scope.node, scope.parent, scope.branch, error)
 
 
-def catches(walk: "Walk", owner: Activation, frame: int, source: str, error: TaskError) -> bool:
-    """Whether the construct around a failed node catches the error; if so, it has gone on."""
-    match owner:
-        case Group():
-            return _group_catches(walk, owner, frame, source, error)
-        case Repetition(failures="collect"):
-            walk.give_up(owner.id, frame)
-            walk.emit(IterationEnded, activation=owner.id, index=frame, error=error.to_json())
-            go_on(walk, owner, {"error": error.to_json()})
-            return True
-        case Region():
-            return _scope_catches(walk, owner, error)
-    return False
+def catches(walk: "Walk", owner: Activation, frame: int, node: str, error: TaskError, inner: bool) -> bool:
+    """Whether the construct around a failed node catches the error; if so, it has gone on.
+
+    `inner` tells that more constructs stand between them, which are given up then.
+    """
+    if not _can_catch(walk, owner):
+        return False
+    if inner:
+        walk.give_up(owner.id, frame)
+    if isinstance(owner, Group):
+        name = owner.branches[frame] if node == owner.node else node
+        walk.emit(BranchArrived, activation=owner.id, branch=frame, node=name, error=error.to_json())
+        _settle(walk, owner, {"error": error.to_json()})
+    elif isinstance(owner, Repetition):
+        walk.emit(IterationEnded, activation=owner.id, index=frame, error=error.to_json())
+        go_on(walk, owner, {"error": error.to_json()})
+    else:
+        assert isinstance(owner, Region), "nothing else owns frames"
+        _catch(walk, owner, error)
+    return True
 
 
 def node_after(owner: Activation) -> str | None:
@@ -125,7 +132,8 @@ def _settle(walk: "Walk", group: Group, payload: Json) -> None:
 
 def _pass_join(walk: "Walk", group: Group, join: str) -> None:
     output = _merged(group)
-    walk.give_up(group.id, None)
+    if group.open:
+        walk.give_up(group.id, None)
     walk.emit(JoinPassed, activation=group.id, node=join, output=output)
     if isinstance(walk.graph.nodes[join], Join):
         walk.leave(join, DEFAULT_PORT, group.parent, group.branch, output)
@@ -134,16 +142,16 @@ def _pass_join(walk: "Walk", group: Group, join: str) -> None:
         walk.arrive(Target(join), group.node, group.parent, group.branch, output)
 
 
-def _group_catches(walk: "Walk", group: Group, branch: int, source: str, error: TaskError) -> bool:
-    """A failed branch is an answer where failures are collected, and no obstacle while enough are open."""
-    enough = _answers(group) + len(group.open) - 1 >= _needed(group)
-    if group.failures != "collect" and not enough:
-        return False
-    walk.give_up(group.id, branch)
-    name = group.branches[branch] if source == group.node else source
-    walk.emit(BranchArrived, activation=group.id, branch=branch, node=name, error=error.to_json())
-    _settle(walk, group, {"error": error.to_json()})
-    return True
+def _can_catch(walk: "Walk", owner: Activation) -> bool:
+    if isinstance(owner, Group):
+        # A failed branch is an answer where failures are collected, and else no obstacle while enough others
+        # are open.
+        return owner.failures == "collect" or _answers(owner) + len(owner.open) > _needed(owner)
+    if isinstance(owner, Repetition):
+        return owner.failures == "collect"
+    assert isinstance(owner, Region), "nothing else owns frames"
+    ports = {BODY: ("catch", "finally"), CATCH: ("finally",), FINALLY: ()}[owner.stage]
+    return any(walk.graph.follow(owner.node, port) for port in ports)
 
 
 def _answers(group: Group) -> int:
@@ -204,21 +212,16 @@ def _repeat_while(walk: "Walk", loop: Repetition, last: Json) -> None:
         walk.enter(_inner(walk, loop, "body").node, loop.id, index, last)
 
 
-def _scope_catches(walk: "Walk", scope: Region, error: TaskError) -> bool:
-    handler = walk.graph.follow(scope.node, "catch")
-    if scope.stage == BODY and handler is not None:
-        walk.give_up(scope.id, scope.stage)
+def _catch(walk: "Walk", scope: Region, error: TaskError) -> None:
+    """A body that failed goes to catch where there is one; else it, like a catch that failed, to finally."""
+    handler = walk.graph.follow(scope.node, "catch") if scope.stage == BODY else None
+    if handler is not None:
         walk.emit(ErrorCaught, activation=scope.id, error=error.to_json())
         caught: dict[str, Json] = {"error": error.to_json(), "input": scope.payload}
         walk.enter(handler.node, scope.id, CATCH, caught)
-        return True
-    last = walk.graph.follow(scope.node, "finally")
-    if scope.stage != FINALLY and last is not None:
-        walk.give_up(scope.id, scope.stage)
+    else:
         walk.emit(FinallyEntered, activation=scope.id, error=error.to_json())
-        walk.enter(last.node, scope.id, FINALLY, {"error": error.to_json()})
-        return True
-    return False
+        walk.enter(_inner(walk, scope, "finally").node, scope.id, FINALLY, {"error": error.to_json()})
 
 
 def _leave_scope(walk: "Walk", scope: Region, output: Json) -> None:

@@ -110,19 +110,18 @@ class Walk:
         A path that returns to an outer construct gives up what is open of the inner ones.
         """
         for owner, frame in self.job.enclosing(parent, branch):
-            match owner:
-                case Group(join=target.node):
-                    self.give_up(owner.id, frame)
-                    constructs.branch_arrived(self, owner, frame, source, payload)
-                    return
-                case Repetition(node=target.node):
-                    self.give_up(owner.id, frame)
-                    constructs.iteration_ended(self, owner, frame, payload, breaks=target.into == "break")
-                    return
-                case Region(node=target.node):
-                    self.give_up(owner.id, frame)
-                    constructs.stage_returned(self, owner, payload)
-                    return
+            if (owner.join if isinstance(owner, Group) else owner.node) != target.node:
+                continue
+            if owner.id != parent:
+                self.give_up(owner.id, frame)
+            if isinstance(owner, Group):
+                constructs.branch_arrived(self, owner, frame, source, payload)
+            elif isinstance(owner, Repetition):
+                constructs.iteration_ended(self, owner, frame, payload, breaks=target.into == "break")
+            else:
+                assert isinstance(owner, Region), "nothing else owns frames"
+                constructs.stage_returned(self, owner, payload)
+            return
         self.enter(target.node, parent, branch, payload)
 
     def end_path(self, parent: int, branch: int, payload: Json) -> None:
@@ -157,7 +156,7 @@ class Walk:
             self.arrive(target, node, parent, branch, {"error": error.to_json()})
             return
         for owner, frame in list(self.job.enclosing(parent, branch)):
-            if constructs.catches(self, owner, frame, node, error):
+            if constructs.catches(self, owner, frame, node, error, inner=owner.id != parent):
                 return
             after = constructs.node_after(owner)
             onward = self.graph.follow(after, FAILURE_PORT) if after is not None else None

@@ -249,6 +249,26 @@ def test_forks_nest() -> None:
     assert story.job.output == {"a": 1, "k": {"b": 2, "c": 3}}
 
 
+def test_only_the_late_branches_of_the_inner_fork_are_given_up() -> None:
+    nodes: dict[str, Json] = {
+        "f": {"kind": "fork"},
+        "g": {"kind": "fork"},
+        "a": task(),
+        "b": task(),
+        "c": task(),
+        "j": {"kind": "join"},
+        "k": {"kind": "join", "wait": "any"},
+    }
+    edges = [edge("f", "a"), edge("f", "g"), edge("g", "b"), edge("g", "c")]
+    edges += [edge("b", "k"), edge("c", "k"), edge("k", "j"), edge("a", "j")]
+    story = Story(graph(nodes, *edges))
+    story.events()
+    story.done("b", 2)
+    assert list(story.tasks()) == ["a"]
+    story.done("a", 1)
+    assert story.job.output == {"a": 1, "k": {"b": 2}}
+
+
 def test_a_late_branch_with_a_timer_and_a_child_gives_both_up() -> None:
     nodes: dict[str, Json] = {
         "f": {"kind": "fork"},

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -17,8 +17,13 @@ from tests.unit.domain.given import NOON, task
 from tests.unit.domain.machine import JobMachine
 
 DOCUMENTS: list[dict[str, Json]] = [{"nodes": {"a": task(skill)}, "edges": []} for skill in "xyz"]
-OFTEN = settings(max_examples=120, stateful_step_count=25, deadline=None, database=None)
-SELDOM = settings(max_examples=40, stateful_step_count=20, deadline=None, database=None)
+ANY_MACHINE: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+OFTEN = settings(max_examples=120, stateful_step_count=25, **ANY_MACHINE)
+SELDOM = settings(max_examples=40, stateful_step_count=20, **ANY_MACHINE)
 
 
 def test_a_job_keeps_its_promises_under_random_commands() -> None:
