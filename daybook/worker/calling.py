@@ -37,7 +37,7 @@ class Calling:
     async def call(self, run: Run) -> Any:
         """The skill's output, a Result, or a Failed; raises what the skill raises."""
         skill, task = run.skill, run.task
-        if self._traced and task.trace is not None:
+        if self._traced:
             tracing.attach(task.trace)
         if skill.executor == "process":
             return await self._threaded(run, self._process_call(run))

@@ -25,8 +25,8 @@ class TaskContext:
 
     `cancelled` is set when the task must stop: the job was cancelled, the time limit passed, or the worker
     is shutting down. A skill in a thread should look at it now and then; a coroutine is cancelled by
-    asyncio, and a process is killed. `traceparent` is the W3C trace context of the release (None without
-    tracing).
+    asyncio, and a process is killed. `traceparent` is the W3C trace context of the release: of its span in
+    the job's trace.
     """
 
     job_id: UUID
@@ -34,7 +34,7 @@ class TaskContext:
     attempt: int
     skill: str
     worker: str
-    traceparent: str | None = None
+    traceparent: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
     report_progress: Progress = field(default=lambda fraction, message: None, repr=False)

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from shared.broker.messages import Delivery, Message
+from shared.telemetry.ids import traceparent_of
 
 ACK = b"+ACK"
 IN_PROGRESS = b"+WPI"
@@ -35,7 +36,8 @@ class Task:
         "run_timeout",
         "skill",
         "stored_at",
-        "trace",
+        "submitted_under",
+        "version",
     )
 
     def __init__(self, message: Message, delivery: Delivery) -> None:
@@ -50,6 +52,7 @@ class Task:
             self.job_token: str = subject.split(".")[2]
             self.number: int = released["task"]
             self.skill: str = released["skill"]
+            self.version: int = commit["n"] + len(commit["events"]) - 1
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, MalformedTask):
                 raise
@@ -59,7 +62,7 @@ class Task:
         self.input: Any = released.get("input")
         self.claim: bool = released.get("claim", False)
         self.run_timeout: float | None = released.get("run_timeout")
-        self.trace: str | None = released.get("trace")
+        self.submitted_under: str | None = released.get("trace")
         self.ack_subject = message.reply
         self.deliveries, self.stored_at = delivery.delivered, delivery.stored
 
@@ -67,6 +70,11 @@ class Task:
     def key(self) -> tuple[str, int, int]:
         """The attempt's identity: job, task, attempt."""
         return self.job_id, self.number, self.attempt
+
+    @property
+    def trace(self) -> str:
+        """The traceparent of the release itself: what a skill does hangs below its span."""
+        return traceparent_of(self.job_uuid, self.submitted_under, self.version)
 
     @property
     def job_uuid(self) -> UUID:

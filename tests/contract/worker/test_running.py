@@ -9,6 +9,7 @@ import pytest
 
 from daybook import Result, TaskContext
 from daybook.errors import InvalidInput, PermanentError, TransientError
+from shared.telemetry.ids import traceparent_of
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
 
@@ -66,7 +67,7 @@ async def test_a_skill_that_asks_for_it_gets_the_tasks_context(dispatcher: FakeD
     assert result["output"] == {
         "job": str(job),
         "task": [3, 2, "tell", "w1"],
-        "trace": trace,
+        "trace": traceparent_of(job, trace, 4),
         "workflow": "report",
     }
 

@@ -6,13 +6,14 @@ import pytest
 from opentelemetry import trace
 
 from daybook.worker import tracing
+from shared.telemetry.ids import span_id
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
 
 pytestmark = pytest.mark.connected
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-SPAN = "b7ad6b7169203331"
+CLIENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
 
 @pytest.mark.parametrize("configured", [True, False])
@@ -29,13 +30,13 @@ async def test_the_release_is_the_parent_of_the_skills_spans_if_tracing_is_set_u
         return [f"{current.trace_id:032x}", f"{current.span_id:016x}", current.is_remote]
 
     async with serving(worker):
-        await dispatcher.release("span", trace=f"00-{TRACE}-{SPAN}-01")
-        (traced,) = await dispatcher.results(1)
-        await dispatcher.release("span")
-        _, untraced = await dispatcher.results(2)
+        first = await dispatcher.release("span", trace=CLIENT)
+        (given,) = await dispatcher.results(1)
+        second = await dispatcher.release("span")
+        _, own = await dispatcher.results(2)
     nothing = ["0" * 32, "0" * 16, False]
-    assert traced["output"] == ([TRACE, SPAN, True] if configured else nothing)
-    assert untraced["output"] == nothing
+    assert given["output"] == ([TRACE, span_id(first, 2), True] if configured else nothing)
+    assert own["output"] == ([second.hex, span_id(second, 2), True] if configured else nothing)
 
 
 def test_a_program_without_opentelemetry_is_not_configured() -> None:

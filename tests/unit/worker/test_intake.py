@@ -85,7 +85,7 @@ class Room:
 def task_message(skill: str, number: int) -> Message:
     subject = commit_subject("job", UUID(int=number), 1, skill)
     released = {"task": number, "skill": skill}
-    body = orjson.dumps({"id": str(UUID(int=number)), "events": [["TaskReleased", released]]})
+    body = orjson.dumps({"id": str(UUID(int=number)), "n": 1, "events": [["TaskReleased", released]]})
     return Message(subject, f"$JS.ACK.JOURNAL.skill_{skill}.1.{number}.{number}.0.0", body)
 
 

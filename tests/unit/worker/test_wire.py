@@ -9,6 +9,7 @@ import pytest
 from daybook.worker import wire
 from shared.broker.messages import Message
 from shared.broker.subjects import commit_subject, id_token
+from shared.telemetry.ids import span_id
 
 JOB = UUID("019a3b5c-0000-7000-8000-000000000001")
 NOW = 1_763_697_600_000_000
@@ -30,16 +31,22 @@ def task(stored: int = NOW, delivered: int = 1, **fields: Any) -> wire.Task:
 
 
 def test_a_task_is_the_last_event_of_its_commit() -> None:
-    found = task(attempt=2, trace="00-1-2-01", run_timeout=3)
+    found = task(attempt=2, run_timeout=3)
     assert found.key == (str(JOB), 4, 2)
     assert found.job_token == id_token(JOB)
-    assert (found.skill, found.input, found.trace, found.run_timeout) == ("resize", {"n": 1}, "00-1-2-01", 3)
+    assert (found.skill, found.input, found.run_timeout) == ("resize", {"n": 1}, 3)
     assert found.metadata == {"node": "a", "workflow": "w", "run_timeout": 3}
 
 
 def test_what_a_release_leaves_out_has_its_default() -> None:
     found = task()
-    assert (found.attempt, found.claim, found.trace, found.run_timeout) == (1, False, None, None)
+    assert (found.attempt, found.claim, found.run_timeout) == (1, False, None)
+
+
+def test_the_trace_of_a_task_names_the_span_of_its_release() -> None:
+    client = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert task(trace=client).trace == f"00-0af7651916cd43dd8448eb211c80319c-{span_id(JOB, 2)}-01"
+    assert task().trace == f"00-{JOB.hex}-{span_id(JOB, 2)}-01"
 
 
 def test_an_event_of_a_later_class_version_is_read_too() -> None:
