@@ -38,10 +38,6 @@ DRAIN_SECONDS = 5
 """How long requests in flight may take once the process is told to stop."""
 
 
-class UnsafeBroker(Exception):
-    """The broker may lose what it acknowledged, and this is production. Set its sync_interval to always."""
-
-
 async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
     connection = await connect(
@@ -53,8 +49,7 @@ async def main(settings: Settings, process: Process) -> None:
     try:
         await declare_streams(connection)
         policy = await durability(connection)
-        if settings.profile == "production" and not policy.sync_always:
-            raise UnsafeBroker(policy.how)
+        policy.must_hold(settings.profile)
         publisher = await Publisher.start(connection)
         journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=policy.sync_always)
         lanes, metrics = Lanes(), Metrics()

@@ -56,6 +56,7 @@ async def main(settings: Settings, process: Process) -> None:
         await declare_streams(connection)
         await declare_wakeup_queue(connection)
         policy = await durability(connection)
+        policy.must_hold(settings.profile)
         publisher = await Publisher.start(connection)
         codec = Codec(EVENTS, AGGREGATES)
         journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always)

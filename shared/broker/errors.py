@@ -9,7 +9,8 @@ class BrokerError(Exception):
     ├── NotSent             surely never left this process; safe to send again
     ├── NoAnswer            sent, and nothing came back: done or not, nobody knows
     ├── NoResponders        the broker answered that nobody listens on the subject
-    └── Refused             the JetStream API answered with an error
+    ├── Refused             the JetStream API answered with an error
+    └── UnsafeBroker        it may lose what it acknowledged, and this is production
     """
 
 
@@ -39,3 +40,7 @@ class Refused(BrokerError):
     def __init__(self, subject: str, code: int, description: str) -> None:
         super().__init__(f"{subject}: {description} ({code})")
         self.subject, self.code, self.description = subject, code, description
+
+
+class UnsafeBroker(BrokerError):
+    """The broker may lose what it acknowledged, and this is production. Set its sync_interval to always."""

@@ -8,7 +8,7 @@ import orjson
 from nats.errors import Error as NatsError
 
 from shared.broker.connection import Connection
-from shared.broker.errors import BrokerUnavailable, Refused
+from shared.broker.errors import BrokerUnavailable, Refused, UnsafeBroker
 from shared.broker.subjects import JOURNAL, TIMERS
 
 Settings = dict[str, Any]
@@ -45,6 +45,11 @@ class Durability:
 
     sync_always: bool
     how: str
+
+    def must_hold(self, profile: str) -> None:
+        """Raise UnsafeBroker when the profile is production and writes are not synced."""
+        if profile == "production" and not self.sync_always:
+            raise UnsafeBroker(self.how)
 
 
 async def declare_streams(connection: Connection, replicas: int = 1) -> None:

@@ -20,6 +20,7 @@ from shared.application.expressions import evaluate
 from shared.application.ports import Decision
 from shared.broker import subjects
 from shared.broker.connection import Connection
+from shared.broker.errors import UnsafeBroker
 from shared.broker.publisher import Publisher
 from shared.domain.graph import Graph
 from shared.domain.job.job import Job
@@ -226,5 +227,5 @@ async def test_production_refuses_a_broker_that_may_forget(nats_server: NatsServ
         client_token="a-token-that-is-long",
         worker_token="another-that-is-long",
     )
-    with pytest.raises(api.UnsafeBroker, match="not always"):
+    with pytest.raises(UnsafeBroker, match="not always"):
         await api.main(settings, Process("api", tmp_path))
