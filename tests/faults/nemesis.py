@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.checks import Kill
 from tests.faults.crew import WorkerProcess
+from tests.faults.evidence import Kill
 from tests.support.system import ROLES, SERVICES, System
 
 TARGETS = (*ROLES, "worker")

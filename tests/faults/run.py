@@ -12,8 +12,9 @@ import httpx
 from nats.errors import Error as NatsError
 
 from tests.faults import load, reading, rows
-from tests.faults.checks import Evidence, Violation, summary, violations
+from tests.faults.checks import violations
 from tests.faults.crew import WorkerProcess
+from tests.faults.evidence import Evidence, Violation, summary
 from tests.faults.executions import read_executions
 from tests.faults.ledger import Ledger, Order
 from tests.faults.nemesis import STALLS, TARGETS, Nemesis, Strike, plan

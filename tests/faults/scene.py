@@ -13,8 +13,9 @@ from uuid import UUID
 import httpx
 
 from tests.faults import load, reading
-from tests.faults.checks import RULES, Evidence, Kill, Violation, violations
+from tests.faults.checks import RULES, violations
 from tests.faults.crew import WorkerProcess
+from tests.faults.evidence import Evidence, Kill, Violation
 from tests.faults.executions import Execution, read_executions
 from tests.faults.reading import JournalReader
 from tests.faults.run import SHORTER

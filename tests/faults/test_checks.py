@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.faults import checks
-from tests.faults.checks import Evidence, Kill, Violation
+from tests.faults.evidence import Evidence, Kill, Violation, summary
 from tests.faults.executions import Execution, most_at_once
 from tests.faults.ledger import Ledger, Order
 from tests.faults.synthetic import ACCEPTED, JOB_SUCCEEDED, Stream, released, succeeded
@@ -277,7 +277,7 @@ def test_a_run_that_was_killed_lasts_until_its_process_died() -> None:
 
 
 def test_the_summary_counts_what_happened(stream: Stream) -> None:
-    numbers = checks.summary(evidence(stream))
+    numbers = summary(evidence(stream))
     assert numbers["jobs acknowledged"] == 2
     assert numbers["jobs ended"] == 2
     assert numbers["tasks timed out"] == 1

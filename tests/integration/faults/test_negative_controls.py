@@ -16,7 +16,8 @@ import pytest
 
 from shared.process import PARENT_PIPE
 from tests.faults import reading, rows
-from tests.faults.checks import Evidence, read_model_equals_a_rebuild
+from tests.faults.checks import read_model_equals_a_rebuild
+from tests.faults.evidence import Evidence
 from tests.faults.injections import injected
 from tests.faults.reading import JournalReader
 from tests.faults.scene import Scene, report, rules, scene
