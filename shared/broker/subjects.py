@@ -21,6 +21,9 @@ REPORTS = "report.*"
 COMMANDS = "command.*"
 FIRED = "fired.>"
 
+PLACED = "@placed"
+"""The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
+
 
 def id_token(id: UUID) -> str:  # noqa: A002
     """The UUID as one subject token of 26 characters."""
