@@ -20,6 +20,11 @@ BEATS = "worker.*.beat"
 REPORTS = "report.*"
 COMMANDS = "command.*"
 FIRED = "fired.>"
+CONTROLS = "control.>"
+
+PLACED = "@placed"
+"""The token of the one queue of tasks that want more of a worker than its skill. No skill has this token."""
+PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
 
 PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
