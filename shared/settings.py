@@ -140,6 +140,10 @@ class Settings(BaseSettings):
         60.0, validation_alias=_named("worker_health_seconds", "WORKER_HEALTH_CHECK_INTERVAL_SECONDS")
     )
     """A worker of HTTP that is silent for twice as long is gone."""
+    worker_signatures: bool = Field(
+        default=False, validation_alias=_named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
+    )
+    """Registrations, heartbeats, results and events must carry a valid HMAC signature."""
     max_transitions_per_job: Count = Field(
         100, validation_alias=_named("max_transitions_per_job", "MAX_TRANSITIONS_PER_JOB")
     )
