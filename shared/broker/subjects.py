@@ -23,11 +23,8 @@ FIRED = "fired.>"
 CONTROLS = "control.>"
 
 PLACED = "@placed"
-"""The token of the one queue of tasks that want more of a worker than its skill. No skill has this token."""
-PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
-
-PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
+PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
 
 
 def id_token(id: UUID) -> str:  # noqa: A002

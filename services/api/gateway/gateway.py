@@ -62,6 +62,7 @@ class Gateway:
         self._silence, self._beatless, self._beat_seconds = silence_seconds, beatless_seconds, beat_seconds
         self._members: dict[str, Member] = {}
         self._by_token: dict[str, str] = {}
+        self._stops: dict[str, list[Stop]] = {}
         self._room = Room()
         self._reports = Reports(publisher)
         self._supply = Supply(connection, self._take_in, self._missing)
@@ -135,6 +136,8 @@ class Gateway:
         When the dispatcher is away the worker is known all the same, and it hears of it later.
         """
         member = self._enter(profile, is_guessed=False)
+        if not profile.skills:
+            return  # it can do nothing yet; a heartbeat may say more
         greeting = self._greeting.begin(member)
         await asyncio.wait({greeting}, timeout=GREETING_SECONDS)
         if not greeting.done() or greeting.cancelled():
@@ -144,8 +147,16 @@ class Gateway:
                 self._forget(member)
             raise problem
 
-    def knows(self, name: str) -> bool:
-        return name in self._members
+    def reskill(self, profile: Profile) -> None:
+        """A worker that is here can do something else now. Raises UnknownWorker."""
+        member = self._known(profile.name)
+        member.profile = profile
+        if profile.skills and not member.has_left:
+            self._greeting.begin(member)
+
+    def words(self, name: str) -> Mapping[str, Any]:
+        """What a worker said of itself. Raises UnknownWorker."""
+        return self._known(name).profile.words
 
     def touch(self, name: str) -> None:
         """A sign of life that says nothing of tasks but that they go on. Raises UnknownWorker."""
@@ -281,7 +292,7 @@ class Gateway:
         said = {"progress": fraction, "message": message}
         return await self._reports.settled(key, name, "progress", said, GREETING_SECONDS)
 
-    async def event(self, key: Key, name: str, event: str, payload: Json, event_id: str | None) -> Verdict:
+    async def event(self, key: Key, name: str, event: str, payload: Json, event_id: str) -> Verdict:
         """Something that the task tells of, by its own name. Raises DispatcherSilent, ReportRefused."""
         run = self._runs.get(key)
         if run is not None and run.worker == name:
@@ -292,13 +303,21 @@ class Gateway:
     # -- connections
 
     def connect(self, name: str, stop: Stop) -> None:
-        """The worker can be told at once to stop a task. Raises UnknownWorker when it is not here."""
-        self._members[name].stops.append(stop)
+        """From now on the worker can be told at once to stop a task."""
+        self._stops.setdefault(name, []).append(stop)
+        member = self._members.get(name)
+        for key in member.runs if member is not None else ():
+            run = self._runs.get(key)
+            if run is not None and run.cancelled:
+                stop(key)
 
     def disconnect(self, name: str, stop: Stop) -> None:
-        member = self._members.get(name)
-        if member is not None and stop in member.stops:
-            member.stops.remove(stop)
+        """The end of what `connect` began."""
+        stops = self._stops.get(name, [])
+        if stop in stops:
+            stops.remove(stop)
+        if not stops:
+            self._stops.pop(name, None)
 
     # -- private
 
@@ -314,7 +333,7 @@ class Gateway:
         concurrency = max(profile.concurrency, before.concurrency if before else 1)
         member = Member(profile, str(new_id()), now, now, concurrency, is_guessed=is_guessed)
         if before is not None:
-            member.runs, member.stops = before.runs, before.stops
+            member.runs = before.runs
         self._members[profile.name] = member
         self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name
         self._supply.want(PLACED, PLACED_WINDOW)
@@ -358,8 +377,7 @@ class Gateway:
                 self._greeting.begin(member)
 
     def _stop(self, run: Run) -> None:
-        member = self._members.get(run.worker)
-        for stop in list(member.stops) if member is not None else ():
+        for stop in list(self._stops.get(run.worker, ())):
             stop(run.key)
 
     def _opened(self, skills: frozenset[str]) -> None:
@@ -396,7 +414,7 @@ class Gateway:
     def _beat(self) -> None:
         now = self._loop.time()
         for member in list(self._members.values()):
-            present = self._room.count(member.name) or member.stops
+            present = self._room.count(member.name) or member.name in self._stops
             if not present and now - member.heard > self._silence:
                 log.info("worker %s has been silent for %g s", member.name, self._silence)
                 self._forget(member)

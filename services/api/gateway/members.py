@@ -49,7 +49,6 @@ class Member:
     lists_tasks: bool = False
     beats: bool = False
     greeted: bool = False
-    stops: list[Stop] = field(default_factory=list)
 
     @property
     def name(self) -> str:
