@@ -65,7 +65,7 @@ async def main(settings: Settings, process: Process) -> None:
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
-        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds)
+        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds, definitions)
         desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)
@@ -86,7 +86,9 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
-            await handlers.publish(PublishWorkflow(journal, definitions, utc_now))
+            publish = PublishWorkflow(journal, definitions, utc_now)
+            await handlers.publish(publish)
+            running.append(group.create_task(handlers.watch(publish)))
             follow_up.ready = True
             for skill in flow.skills():
                 follow_up.changed(skill)
