@@ -3,12 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from services.api.bodies import BodyLimits
 from services.api.connection import Connection
+from services.api.dialects.avtomatika.clients import Clients
+from services.api.dialects.avtomatika.flushing import flush_of
+from services.api.dialects.avtomatika.limits import RateLimit
+from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.dialects.avtomatika.quotas import Quotas
+from services.api.dialects.avtomatika.routes import dialect_of
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
@@ -18,6 +26,7 @@ from services.api.readiness import checks_of
 from services.api.watch import Follower
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions, forget_as_published
+from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
@@ -25,6 +34,7 @@ from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.foreign_settings import meaningless_variables
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
@@ -44,6 +54,10 @@ class UnsafeBroker(Exception):
 
 async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
+    for name, why in meaningless_variables(os.environ):
+        log.warning("%s is accepted and changes nothing: %s", name, why)
+    if settings.schedules_file is not None:
+        log.warning("SCHEDULES_CONFIG_PATH is not read: schedules in a file are not served")
     connection = await connect(
         settings.nats_url,
         name="daybook-api",
@@ -62,13 +76,38 @@ async def main(settings: Settings, process: Process) -> None:
         reads = read_model(settings.readmodel_url, settings.data)
         await hear_position(connection, reads.moved_to)
         definitions, follower = Definitions(journal), Follower(journal)
-        forgetting = asyncio.create_task(forget_as_published(journal, definitions))
+        endpoints = Endpoints(journal)
+        quotas = Quotas(settings.data / "quotas.json", utc_now)
+        submit, dispatcher = Submit(journal, lanes, evaluate, utc_now), BrokerDispatcher(publisher)
+        limits = BodyLimits()
+        rate = RateLimit(settings.rate_limit, settings.rate_limit_seconds)
+        avtomatika = AvtomatikaParts(
+            journal=journal,
+            reads=reads,
+            dispatcher=dispatcher,
+            submit=submit,
+            definitions=definitions,
+            endpoints=endpoints,
+            clients=Clients(settings.client_token, settings.clients_file, quotas),
+            settings=settings,
+            limits=limits,
+            metrics=metrics,
+            rate=rate if settings.rate_limiting_enabled else None,
+            flush=flush_of(connection, publisher, definitions),
+        )
+        following = [
+            asyncio.create_task(forget_as_published(journal, definitions)),
+            asyncio.create_task(endpoints.run()),
+            asyncio.create_task(quotas.keep()),
+        ]
         parts = Parts(
             journal=journal,
             reads=reads,
-            dispatcher=BrokerDispatcher(publisher),
-            submit=Submit(journal, lanes, evaluate, utc_now),
+            dispatcher=dispatcher,
+            submit=submit,
             definitions=definitions,
+            limits=limits,
+            dialects=[dialect_of(avtomatika)],
             publish=PublishWorkflow(journal, definitions, utc_now),
             follower=follower,
             authenticator=Authenticator(tokens_of(settings)),
@@ -78,7 +117,9 @@ async def main(settings: Settings, process: Process) -> None:
         try:
             await serve(parts, settings, process)
         finally:
-            forgetting.cancel()
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
             await follower.close()
             reads.close()
             await publisher.stop()
@@ -91,7 +132,7 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
     config = uvicorn.Config(
         server_of(parts),
         http=Connection,
-        ws="none",
+        ws="websockets-sansio",
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -20,6 +20,8 @@ BEATS = "worker.*.beat"
 REPORTS = "report.*"
 COMMANDS = "command.*"
 FIRED = "fired.>"
+RESTART = "system.restart"
+"""Whoever holds state of the journal in memory ends when it hears this, to be started again. Development only."""
 CONTROLS = "control.>"
 
 PLACED = "@placed"
