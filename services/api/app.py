@@ -17,7 +17,10 @@ from services.api.dialects.avtomatika.limits import RateLimit
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
+from services.api.dialects.avtomatika.worker_auth import WorkerAuth
+from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
+from services.api.gateway.gateway import Gateway
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
 from services.api.metrics import Metrics
@@ -44,6 +47,7 @@ from shared.settings import Settings, host_port
 log = logging.getLogger(__name__)
 
 DEFAULT_TENANT = "default"
+LARGEST_FRAME = 1024 * 1024
 DRAIN_SECONDS = 5
 """How long requests in flight may take once the process is told to stop."""
 
@@ -81,6 +85,17 @@ async def main(settings: Settings, process: Process) -> None:
         submit, dispatcher = Submit(journal, lanes, evaluate, utc_now), BrokerDispatcher(publisher)
         limits = BodyLimits()
         rate = RateLimit(settings.rate_limit, settings.rate_limit_seconds)
+        gateway = await Gateway.open(
+            connection,
+            publisher,
+            lease_seconds=settings.lease_seconds,
+            beat_seconds=settings.beat_seconds,
+            silence_seconds=2 * settings.worker_health_seconds,
+            beatless_seconds=settings.worker_timeout_seconds,
+            soft_limit=settings.dispatcher_soft_limit,
+        )
+        auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
+        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds)
         avtomatika = AvtomatikaParts(
             journal=journal,
             reads=reads,
@@ -94,6 +109,8 @@ async def main(settings: Settings, process: Process) -> None:
             metrics=metrics,
             rate=rate if settings.rate_limiting_enabled else None,
             flush=flush_of(connection, publisher, definitions),
+            workers=HttpWorkers(gateway, auth),
+            worker_door=door,
         )
         following = [
             asyncio.create_task(forget_as_published(journal, definitions)),
@@ -113,6 +130,7 @@ async def main(settings: Settings, process: Process) -> None:
             authenticator=Authenticator(tokens_of(settings)),
             metrics=metrics,
             checks=checks_of(connection, journal, reads, metrics, policy, settings.profile),
+            leave=_leaving(gateway, door),
         )
         try:
             await serve(parts, settings, process)
@@ -120,6 +138,7 @@ async def main(settings: Settings, process: Process) -> None:
             for task in following:
                 task.cancel()
             await asyncio.wait(following)
+            await gateway.close()
             await follower.close()
             reads.close()
             await publisher.stop()
@@ -133,6 +152,8 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         server_of(parts),
         http=Connection,
         ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=LARGEST_FRAME,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -146,10 +167,19 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(process.stopping.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        parts.leave()
         await parts.follower.close()  # ends the streams, which would otherwise hold the server open
         server.should_exit = True
         stopping.cancel()
         await serving
+
+
+def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:
+    def leave() -> None:
+        gateway.drain()
+        door.sockets.close()
+
+    return leave
 
 
 def listening(address: str) -> socket.socket:

@@ -4,7 +4,7 @@ The first segment of a path says whose it is: a dialect's, else the native API's
 redirects: a 307 breaks clients that POST.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,10 @@ from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 
 
+def nothing_to_leave() -> None:
+    """Nothing holds the server open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the server is made of."""
@@ -55,6 +59,8 @@ class Parts:
     checks: Mapping[str, Check] = field(default_factory=dict)
     dialects: Sequence[Dialect] = ()
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    leave: Callable[[], None] = nothing_to_leave
+    """Called when the server is told to stop: ends what would otherwise hold it open."""
 
 
 def server_of(parts: Parts) -> FrontDoor:

@@ -87,7 +87,7 @@ async def cancel(parts: AvtomatikaParts, client: Client, request: Request) -> Re
         if refusal.code == "unavailable":
             raise
         raise _terminal() from refusal
-    sent = worker is not None and done.changed and parts.workers.hears_commands(worker)
+    sent = worker is not None and done.changed and parts.hears_commands(worker)
     status = "cancellation_request_sent" if sent else "cancellation_request_accepted"
     view = {"status": status, "job_id": str(job.id), "cancelled": True, "previous_status": before}
     return answer({**view, "message": "Job cancelled"})

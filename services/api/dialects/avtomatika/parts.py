@@ -30,10 +30,6 @@ class WorkerDirectory(Protocol):
         """Read the file of the workers' tokens again; False when none is configured."""
         ...
 
-    def hears_commands(self, worker: str) -> bool:
-        """Whether the worker has a WebSocket open here."""
-        ...
-
 
 class NoWorkers:
     """Nobody speaks HTTP here."""
@@ -42,9 +38,6 @@ class NoWorkers:
         return []
 
     def reload(self) -> bool:
-        return False
-
-    def hears_commands(self, worker: str) -> bool:
         return False
 
 
@@ -70,3 +63,7 @@ class AvtomatikaParts:
     @property
     def dev(self) -> bool:
         return self.settings.profile == "dev"
+
+    def hears_commands(self, worker: str) -> bool:
+        """Whether the worker has a WebSocket open here."""
+        return self.worker_door is not None and self.worker_door.sockets.hears(worker)

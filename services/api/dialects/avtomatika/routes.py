@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from services.api.bodies import ClientGone
-from services.api.dialects.avtomatika import client_routes, public_routes
+from services.api.dialects.avtomatika import client_routes, public_routes, worker_routes
 from services.api.dialects.avtomatika.answers import Refused, refused
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.front import Dialect
@@ -25,7 +25,7 @@ PROTOCOL: Final = b"1.0b15"
 
 def dialect_of(parts: AvtomatikaParts) -> Dialect:
     """Public paths, workers' paths, clients' paths; what a blueprint is called by is looked for last."""
-    routes = [*public_routes.routes(parts)]
+    routes = [*worker_routes.routes(parts), *public_routes.routes(parts)]
     segments = {"_public", "_worker"}
     if parts.settings.client_api_enabled:
         routes += client_routes.routes(parts)

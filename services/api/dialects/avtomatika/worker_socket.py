@@ -39,6 +39,10 @@ class Sockets:
         for words in self._open.values():
             _put(words, GOING_AWAY)
 
+    def hears(self, worker: str) -> bool:
+        """Whether the worker has a socket open here."""
+        return worker in self._open
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         worker = str(scope["path"]).rpartition("/")[2]
