@@ -165,6 +165,18 @@ class Blueprint:
 
         return register
 
+    @overload
+    def handler(
+        self,
+        *what: str | Condition | None,
+        is_start: bool = False,
+        is_end: bool = False,
+        condition: Condition | None = None,
+    ) -> Callable[[F], F]: ...
+
+    @overload
+    def handler(self, function: F, /) -> F: ...
+
     def handler(
         self, *what: Any, is_start: bool = False, is_end: bool = False, condition: Condition | None = None
     ) -> Any:
@@ -181,6 +193,12 @@ class Blueprint:
             elif given is not None:
                 raise TypeError(f"a handler has a name and a condition, and not {given!r}")
         return self.state(name, start=is_start, end=is_end, condition=condition)
+
+    @overload
+    def aggregator(self, name: str | None = None, /) -> Callable[[F], F]: ...
+
+    @overload
+    def aggregator(self, function: F, /) -> F: ...
 
     def aggregator(self, what: str | Handler | None = None, /) -> Any:
         """Make a function the handler of a state for jobs that `dispatch_parallel` leads there."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
+from shared.application.blueprint_jobs import RESERVED, task_id
 from shared.domain.job import (
     Action,
     AwaitApproval,
@@ -46,8 +47,8 @@ def action_of(document: Mapping[str, Any]) -> Action:
 def view_of(job: Job, effect: RunHandler) -> dict[str, Any]:
     """A job as the handlers of its states see it (daybook.blueprint.context)."""
     spec = job.spec
-    metadata = dict(spec.metadata or {})
-    client = metadata.pop(CLIENT, None)
+    metadata = {name: value for name, value in (spec.metadata or {}).items() if not name.startswith(RESERVED)}
+    client = (spec.metadata or {}).get(CLIENT)
     target, answers = answers_of(job)
     return {
         "job_id": str(job.id),
@@ -72,7 +73,7 @@ def view_of(job: Job, effect: RunHandler) -> dict[str, Any]:
 def answers_of(job: Job) -> tuple[str | None, dict[str, Any]]:
     """The answers to the parallel tasks that a handler dispatched last, by task, and the state they lead to.
 
-    An answer has a `status`, and `data` or an `error`.
+    An answer has the ids of the task, its job and its worker, a `status`, and `data` or an `error`.
     """
     group, target = 0, None
     for task in job.tasks.values():
@@ -81,29 +82,27 @@ def answers_of(job: Job) -> tuple[str | None, dict[str, Any]]:
     if target is None:
         return None, {}
     branches = (task for task in job.tasks.values() if task.parent == group)
-    return target, {task_name(job.id, task): _answer(task) for task in branches if task.transitions}
+    return target, {
+        task_id(job.id, task.id, task.attempt): _answer(job.id, task) for task in branches if task.transitions
+    }
 
 
-def task_name(job: UUID, task: Task) -> str:
-    """What a task is called outside: its job, its number there, and its attempt."""
-    return f"task-{job.hex}-{task.id}-{task.attempt}"
+def _answer(job: UUID, task: Task) -> dict[str, Any]:
+    ids = {"job_id": str(job), "task_id": task_id(job, task.id, task.attempt), "worker_id": task.worker}
+    return {**{name: value for name, value in ids.items() if value is not None}, **_outcome(task)}
 
 
-def _answer(task: Task) -> dict[str, Any]:
+def _outcome(task: Task) -> dict[str, Any]:
     result: Any = task.result
     if task.status == "succeeded" and result is not None:
         return {"status": result[2], "data": result[3]}
     if task.status == "failed" and result is not None:
         error = result[3]
         told = {name: error[name] for name in ("message", "details") if name in error}
+        code = error.get("code") or error["kind"].upper() + "_ERROR"
         stopped = error["kind"] == "cancelled"
-        return {
-            "status": "cancelled" if stopped else "failure",
-            "error": {"code": error.get("code") or error["kind"].upper() + "_ERROR", **told},
-        }
+        return {"status": "cancelled" if stopped else "failure", "error": {"code": code, **told}}
     if task.status == "timed_out":
-        return {
-            "status": "failure",
-            "error": {"code": "TIMEOUT_ERROR", "message": "there was no answer in time"},
-        }
+        error = {"code": "TIMEOUT_ERROR", "message": "there was no answer in time"}
+        return {"status": "failure", "error": error}
     return {"status": "cancelled" if task.status == "cancelled" else "pending"}

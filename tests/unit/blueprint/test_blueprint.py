@@ -167,7 +167,7 @@ def no_decisions(actions: Actions) -> None:
 
 
 def odd_task(actions: Actions) -> None:
-    actions.dispatch_parallel([{"skil": "x"}], "s")  # type: ignore[list-item]
+    actions.dispatch_parallel([{"skil": "x"}], "s")
 
 
 @pytest.mark.parametrize(
