@@ -238,10 +238,10 @@ class WorkerAuth:
 
 def _digest_of(file: Path, name: str, table: object) -> bytes:
     """The digest that the table of a worker says. Raises UnreadableWorkers."""
-    token = table.get("token") if isinstance(table, dict) else None
-    hashed = table.get("token_hash") if isinstance(table, dict) else None
+    said: dict[str, object] = table if isinstance(table, dict) else {}
+    token, hashed = said.get("token"), said.get("token_hash")
     if isinstance(token, str) and token.startswith("sha256:"):
-        token, hashed = None, token[len("sha256:") :]
+        hashed, token = token.removeprefix("sha256:"), None
     if isinstance(token, str) and token and hashed is None:
         return sha256(token.encode()).digest()
     if isinstance(hashed, str) and token is None and _HASH.fullmatch(hashed):
