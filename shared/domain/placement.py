@@ -161,7 +161,7 @@ def _meets(own: Facts, wanted: Facts) -> bool:
 def _is_enough(own: Json, wanted: Json) -> bool:
     """At least the number, one of the list, or the very value."""
     if isinstance(wanted, bool) or isinstance(own, bool):
-        return own == wanted
+        return own is wanted
     if isinstance(wanted, int | float) and isinstance(own, int | float):
         return own >= wanted
     if isinstance(wanted, list):
@@ -171,13 +171,12 @@ def _is_enough(own: Json, wanted: Json) -> bool:
 
 def _has_devices(own: Sequence[Facts], wanted: Sequence[Facts]) -> bool:
     """Each wanted device is another one of the worker's."""
-    free = list(own)
-    for device in wanted:
-        found = next((each for each in free if _is_device(each, device)), None)
-        if found is None:
-            return False
-        free.remove(found)
-    return True
+    if not wanted:
+        return True
+    return len(wanted) <= len(own) and any(
+        _is_device(device, wanted[0]) and _has_devices([*own[:i], *own[i + 1 :]], wanted[1:])
+        for i, device in enumerate(own)
+    )
 
 
 def _is_device(own: Facts, wanted: Facts) -> bool:
