@@ -28,7 +28,7 @@ from shared.application.ports import JournalError, StoredCommit
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker import subjects
-from shared.broker.connection import connect, disconnect
+from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.errors import BrokerError
 from shared.broker.faststream import StreamBroker
 from shared.broker.publisher import Publisher
@@ -96,7 +96,7 @@ async def main(settings: Settings, process: Process) -> None:
             doors.open(broker)
             await broker.start()
             process.ready()
-            await process.stopping.wait()
+            await _told(connection, process, hears_restart=settings.profile == "dev")
             await broker.stop()
             for task in running:
                 task.cancel()
@@ -106,6 +106,17 @@ async def main(settings: Settings, process: Process) -> None:
         await publisher.stop()
     finally:
         await disconnect(connection)
+
+
+async def _told(connection: Connection, process: Process, *, hears_restart: bool) -> None:
+    """Return when the process is to stop, or to be started again because the journal was emptied."""
+    restart = asyncio.Event()
+    if hears_restart:
+        await connection.listen(subjects.RESTART, lambda *_: restart.set())
+    waits = [asyncio.create_task(event.wait()) for event in (process.stopping, restart)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _folding(codec: Codec) -> Fold:

@@ -27,6 +27,7 @@ class Projector:
         self._journal = journal
         self._announce = announce
         self._between = asyncio.Lock()
+        self._anew = asyncio.Event()
         self._open()
 
     @property
@@ -44,13 +45,17 @@ class Projector:
         self._announce(self.position)
         while True:
             try:
-                await self._follow()
+                await self._until_anew()
             except PositionMoved as moved:
                 log.warning("%s: another projector writes here; going on from %d", moved, self.position)
             except JournalWentBack as back:
                 # The journal was restored from an older copy, and the rows tell of a future that is gone.
                 log.warning("%s: building the read model anew", back)
                 self._start_over()
+
+    def start_over(self) -> None:
+        """Throw the rows away and project the journal from its beginning: it was emptied."""
+        self._anew.set()
 
     @contextlib.asynccontextmanager
     async def halted(self) -> AsyncIterator[None]:
@@ -67,6 +72,23 @@ class Projector:
 
     def close(self) -> None:
         self._session.close()
+
+    async def _until_anew(self) -> None:
+        """Follow until told to start over."""
+        anew = asyncio.create_task(self._anew.wait())
+        following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait({anew, following}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        finally:
+            for task in (anew, following):
+                task.cancel()
+            await asyncio.wait({anew, following})
+        log.warning("the journal was emptied: building the read model anew")
+        self._anew.clear()
+        async with self._between:
+            self._start_over()
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._journal.follow(self.position)) as batches:  # type: ignore[type-var]

@@ -58,6 +58,9 @@ class BlueprintJob:
         self.aggregation: dict[str, Any] = {}
         self.child: str | None = None
         self.decided = False
+        self.worked = False
+        self.progress: float | int | None = None
+        self.progress_message: str | None = None
         self.handler_failures = 0
         self.marks: dict[str, Any] = {}
         self.returned: Any = None
@@ -97,9 +100,15 @@ class BlueprintJob:
             return self.returned
         if self.node is not None and self.node in self.context:
             return self.context[self.node]
-        if self.context:
-            return self.context[next(reversed(self.context))]
-        return self.summary.output
+        history = self.state_history
+        if history:
+            return history[next(reversed(history))]
+        return self.summary.output if self.worked or self.step == 0 else None
+
+    @property
+    def state_history(self) -> dict[str, Any]:
+        """What handlers and workers have left. Keys that begin with @ are the engine's own."""
+        return {name: value for name, value in self.context.items() if not name.startswith("@")}
 
     @property
     def error_message(self) -> str | None:
@@ -121,7 +130,7 @@ class BlueprintJob:
             "blueprint_name": summary.workflow or summary.skill,
             "current_state": self.node,
             "initial_data": summary.input,
-            "state_history": dict(self.context),
+            "state_history": self.state_history,
             "status": self.status,
             "tracing_context": {"traceparent": get("trace")} if get("trace") else {},
             "webhook_url": summary.webhook_url,
@@ -135,8 +144,8 @@ class BlueprintJob:
             "aggregation_results": dict(self.aggregation),
             **self._task_state(),
             **self._group_state(),
-            "progress": summary.progress if summary.progress != 0 else None,
-            "progress_message": summary.progress_message,
+            "progress": self.progress,
+            "progress_message": self.progress_message,
             "child_job_id": self.child,
             "parent_job_id": None if parent is None else parent["job"],
             "depth": get("depth") or None,
@@ -160,8 +169,8 @@ class BlueprintJob:
             "event_transitions": events,
             "dispatch_strategy": placement.get("strategy", "default"),
             "priority": _priority(get("urgency", 500)),
-            "timeout_seconds": get("run_timeout"),
-            "dispatch_timeout": get("dispatch_timeout"),
+            "timeout_seconds": _whole(get("run_timeout")),
+            "dispatch_timeout": _whole(get("dispatch_timeout")),
             "resource_requirements": placement.get("resources"),
             "max_cost": placement.get("max_cost"),
             "skill_version": placement.get("skill_version"),
@@ -252,10 +261,15 @@ def _claimed(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
 def _succeeded(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
     job.marks.setdefault("task_picked_up_at", int((data.get("started_at") or at * 1e6) / 1_000_000))
     task = job.tasks.get(data["task"])
+    job.worked = True
     output = data.get("output")
     if task is not None and task.get("remember") and isinstance(output, dict):
         job.context.update(output)
     _answer(job, task, {"data": output, "worker_id": data.get("worker")})
+
+
+def _progressed(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
+    job.progress, job.progress_message = _whole(data["progress"]), data.get("message")
 
 
 def _task_failed(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
@@ -333,6 +347,7 @@ _FOLDS: Final = {
     "TaskReleased": _released,
     "TaskClaimed": _claimed,
     "TaskSucceeded": _succeeded,
+    "TaskProgressed": _progressed,
     "TaskFailed": _task_failed,
     "TaskTimedOut": _task_failed,
     "BranchesForked": _forked,

@@ -68,7 +68,7 @@ async def _until_dispatching(publisher: Publisher, there: bool) -> None:
 
 
 async def _rebuild(connection: Connection) -> None:
-    """Have the read model built anew from what is left."""
+    """Have the read model begin anew with what is left."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(_subject: bytes, _reply: bytes, _header: bytes, data: bytes) -> None:
@@ -82,7 +82,7 @@ async def _rebuild(connection: Connection) -> None:
     inbox = connection.inbox()
     subscription = await connection.listen(inbox, take)
     try:
-        await connection.publish("projector.command", b'{"command":"rebuild"}', reply=inbox)
+        await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
         await done
     finally:
         await connection.unlisten(subscription)

@@ -39,14 +39,15 @@ def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, 
     for commit in commits:
         for version, (topic, data) in enumerate(commit.events, commit.n):
             job.apply(topic, data, commit.at, commit.sequence)
+            state = _state(job, topic, data)
             entry = {
                 "event_id": str(derived_id(job_id, f"event {version}")),
                 "version": version,
                 "job_id": str(job_id),
                 "timestamp": _iso(commit.at),
-                "state": _state(job, topic, data),
+                "state": state,
                 "event_type": type_of(topic, data),
-                **_details(job_id, topic, data),
+                **_details(job_id, state, topic, data),
                 "duration_ms": since.duration(topic, data, commit.at),
                 "context_snapshot": shown(job.state()),
             }
@@ -67,7 +68,7 @@ def _state(job: BlueprintJob, topic: str, data: Mapping[str, Any]) -> str:
     return str(data.get("node") or job.node or job.status).removesuffix(END)
 
 
-def _details(job_id: UUID, topic: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def _details(job_id: UUID, state: str, topic: str, data: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"worker_id": data.get("worker")}
     number = data.get("task")
     if isinstance(number, int):
@@ -80,6 +81,7 @@ def _details(job_id: UUID, topic: str, data: Mapping[str, Any]) -> dict[str, Any
             found["attempt_number"] = data.get("attempt", 1)
         case "HandlerDecided":
             found["next_state"] = _next(data["action"])
+            found["previous_state"] = state
         case "EventEmitted":
             by = str(data.get("by", ""))
             found["worker_id"] = by.removeprefix("worker:") if by.startswith("worker:") else None
@@ -92,7 +94,7 @@ def _details(job_id: UUID, topic: str, data: Mapping[str, Any]) -> dict[str, Any
 
 def _next(action: Mapping[str, Any]) -> str | None:
     node = action.get("node") if action.get("type") == "GoTo" else action.get("aggregate_into")
-    return None if not isinstance(node, str) else node.removesuffix(END)
+    return None if not isinstance(node, str) or node.endswith(END) else node
 
 
 class _Since:
