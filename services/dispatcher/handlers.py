@@ -11,6 +11,7 @@ from shared.application.ports import JournalError
 from shared.application.publish_workflow import PublishWorkflow
 from shared.blueprints.actions import view_of
 from shared.blueprints.host import Code, HandlerFailed, HandlerHost
+from shared.broker.errors import BrokerError
 from shared.domain.errors import DomainError, InvalidValue
 from shared.domain.job import Action, Facts, Job, RunHandler, TaskError
 from shared.domain.values import Json
@@ -80,7 +81,7 @@ class Handlers:
             log.info("the blueprints in %s have changed", self._folder)
             try:
                 await self.publish(publish)
-            except JournalError as problem:
+            except (JournalError, BrokerError, OSError) as problem:
                 self._seen = ()  # look again
                 log.warning("the changed blueprints are not published yet: %s", problem)
             await self._host.reload()

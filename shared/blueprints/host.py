@@ -80,6 +80,8 @@ class HandlerHost:
         child = await self._started()
         try:
             found = await child.ask({"call": "catalog"}, self._start_limit)
+        except (TimeoutError, ChildDied) as error:
+            raise self._unloadable(error) from error
         finally:
             await self._end(child)
         sources = [
@@ -142,9 +144,12 @@ class HandlerHost:
             await child.ask({"call": "catalog"}, self._start_limit)  # it answers when everything is loaded
         except (TimeoutError, ChildDied) as error:
             await self._end(child)
-            text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
-            raise HandlerFailed(TaskError("transient", text, "handler_host")) from error
+            raise self._unloadable(error) from error
         return child
+
+    def _unloadable(self, error: Exception) -> HandlerFailed:
+        text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
+        return HandlerFailed(TaskError("transient", text, "handler_host"))
 
     async def _end(self, child: "_Child") -> None:
         self._children.discard(child)
