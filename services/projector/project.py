@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
 
-from shared.application.ports import Journal
+from shared.application.ports import Journal, StoredCommit
 from shared.journal.follow import JournalWentBack
 from shared.readmodels import queries
 from shared.readmodels.database import Database
@@ -15,14 +16,33 @@ from shared.readmodels.projection import Projection
 log = logging.getLogger(__name__)
 
 
+class Beside(Protocol):
+    """Something else that derives from the commits which are read here."""
+
+    def saw(self, commits: Sequence[StoredCommit]) -> None:
+        """These were projected. They may come again."""
+        ...
+
+    def went_back(self, last: int) -> None:
+        """The journal ends at `last` now."""
+        ...
+
+
 class Projector:
     """Writes the served store. It satisfies `shared.readmodels.rebuild.Live`.
 
     A transaction runs on the loop's own thread: it is short, and what waits meanwhile becomes the next batch.
     """
 
-    def __init__(self, database: Database, journal: Journal, announce: Callable[[int], None]) -> None:
-        """`announce` is told the position after each transaction; it must be quick."""
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        announce: Callable[[int], None],
+        beside: Beside | None = None,
+    ) -> None:
+        """`announce` is told the position after each transaction; it and `beside` must be quick."""
+        self._beside = beside
         self._database = database
         self._journal = journal
         self._announce = announce
@@ -51,6 +71,8 @@ class Projector:
             except JournalWentBack as back:
                 # The journal was restored from an older copy, and the rows tell of a future that is gone.
                 log.warning("%s: building the read model anew", back)
+                if self._beside is not None:
+                    self._beside.went_back(back.last)
                 self._start_over()
 
     def start_over(self) -> None:
@@ -98,6 +120,8 @@ class Projector:
                     position = self._projection.project(commits)
                 if self.poisoned != poisoned:
                     log.error("%d commits up to %d are poison", self.poisoned - poisoned, position)
+                if self._beside is not None:
+                    self._beside.saw(commits)
                 self._announce(position)
 
     def _start_over(self) -> None:
