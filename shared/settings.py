@@ -6,7 +6,9 @@ accepted too; ours win. The dev profile fills in fixed credentials that everybod
 profile has none: it refuses to start while one is missing, or is one of those.
 """
 
+import base64
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +26,7 @@ DEV_CREDENTIALS = {
     "admin_password": "secret",
     "api_key": "dev-api-key",
     "jwt_secret": "dev-jwt-secret-for-no-other-profile",
+    "webhook_secret": "whsec_ZGV2LXdlYmhvb2stc2VjcmV0LWZvci1ubyBvdGhlciE=",
 }
 """The credentials of the dev profile: fixed, printed, and refused by every other profile."""
 
@@ -44,6 +47,7 @@ def _named(name: str, *foreign: str) -> AliasChoices:
 
 
 Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -95,6 +99,72 @@ class Settings(BaseSettings):
         default_factory=dict, repr=False, validation_alias=_named("robot_tokens", "ROBOT_TOKENS")
     )
     """Robot id to the lower-case hex SHA-256 of its token; written "id:hash,id:hash"."""
+
+    clients_file: Path | None = Field(None, validation_alias=_named("clients_file", "CLIENTS_CONFIG_PATH"))
+    """A TOML table a client: `token`, and if wanted `plan`, `monthly_attempts`, `tenant`, anything else."""
+    workers_file: Path | None = Field(None, validation_alias=_named("workers_file", "WORKERS_CONFIG_PATH"))
+    """A TOML table a worker: its own `token`."""
+    schedules_file: Path | None = Field(
+        None, validation_alias=_named("schedules_file", "SCHEDULES_CONFIG_PATH")
+    )
+    client_api_prefix: str = Field("api", validation_alias=_named("client_api_prefix", "CLIENT_API_PREFIX"))
+    """The first segment of the paths of blueprints' clients."""
+    client_api_enabled: bool = Field(
+        default=True, validation_alias=_named("client_api_enabled", "ENABLE_CLIENT_API")
+    )
+    rate_limiting_enabled: bool = Field(
+        default=False, validation_alias=_named("rate_limiting_enabled", "RATE_LIMITING_ENABLED")
+    )
+    rate_limit: Count = Field(100, validation_alias=_named("rate_limit", "RATE_LIMIT_LIMIT"))
+    """Requests of one address to one path in `rate_limit_seconds`, where limiting is enabled."""
+    rate_limit_seconds: Seconds = Field(
+        60.0, validation_alias=_named("rate_limit_seconds", "RATE_LIMIT_PERIOD")
+    )
+    rate_limit_heartbeats: Count = Field(
+        120, validation_alias=_named("rate_limit_heartbeats", "RATE_LIMIT_HEARTBEAT_LIMIT")
+    )
+    rate_limit_polls: Count = Field(60, validation_alias=_named("rate_limit_polls", "RATE_LIMIT_POLL_LIMIT"))
+    job_max_retries: Annotated[int, Field(ge=0, le=999)] = Field(
+        3, validation_alias=_named("job_max_retries", "JOB_MAX_RETRIES")
+    )
+    """How often a blueprint's failed task is tried again before its job is set aside."""
+    worker_timeout_seconds: Seconds = Field(
+        300.0, validation_alias=_named("worker_timeout_seconds", "WORKER_TIMEOUT_SECONDS")
+    )
+    """How long a task of a blueprint may run when nothing else is said."""
+    worker_poll_seconds: Seconds = Field(
+        30.0, validation_alias=_named("worker_poll_seconds", "WORKER_POLL_TIMEOUT_SECONDS")
+    )
+    """How long a worker's request for a task is held open when it does not say."""
+    worker_health_seconds: Seconds = Field(
+        60.0, validation_alias=_named("worker_health_seconds", "WORKER_HEALTH_CHECK_INTERVAL_SECONDS")
+    )
+    """A worker of HTTP that is silent for twice as long is gone."""
+    worker_signatures: bool = Field(
+        default=False, validation_alias=_named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
+    )
+    """Registrations, heartbeats, results and events must carry a valid HMAC signature."""
+    max_transitions_per_job: Count = Field(
+        100, validation_alias=_named("max_transitions_per_job", "MAX_TRANSITIONS_PER_JOB")
+    )
+    max_holarchy_depth: Count = Field(10, validation_alias=_named("max_holarchy_depth", "MAX_HOLARCHY_DEPTH"))
+    max_policy_bytes: Count = Field(
+        4096, validation_alias=_named("max_policy_bytes", "MAX_POLICY_SIZE_BYTES")
+    )
+    dispatcher_soft_limit: Count = Field(
+        3, validation_alias=_named("dispatcher_soft_limit", "DISPATCHER_SOFT_LIMIT")
+    )
+    """Tasks of a cheap worker before the strategy `overflow` takes a dearer one."""
+    s3_endpoint: str = Field("", validation_alias=_named("s3_endpoint", "S3_ENDPOINT_URL"))
+    s3_access_key: str = Field("", repr=False, validation_alias=_named("s3_access_key", "S3_ACCESS_KEY"))
+    s3_secret_key: str = Field("", repr=False, validation_alias=_named("s3_secret_key", "S3_SECRET_KEY"))
+    s3_region: str = Field("us-east-1", validation_alias=_named("s3_region", "S3_REGION"))
+    s3_bucket: str = Field("daybook-files", validation_alias=_named("s3_bucket", "S3_DEFAULT_BUCKET"))
+    s3_concurrency: Count = Field(100, validation_alias=_named("s3_concurrency", "S3_MAX_CONCURRENCY"))
+    s3_cleanup: bool = Field(default=True, validation_alias=_named("s3_cleanup", "S3_AUTO_CLEANUP"))
+    task_files: Path | None = Field(None, validation_alias=_named("task_files", "TASK_FILES_DIR"))
+    webhook_secret: str = Field("", repr=False)
+    """Signs webhooks (Standard Webhooks, "whsec_" and base64); empty in production: they go unsigned."""
 
     lease_seconds: Seconds = 60.0
     """How long a claimed task belongs to its worker without a renewal."""
@@ -159,6 +229,14 @@ class Settings(BaseSettings):
             raise ValueError("must be debug, info, warning, error or critical")
         return value.lower()
 
+    @field_validator("client_api_prefix")
+    @classmethod
+    def _is_one_segment(cls, value: str) -> str:
+        value = value.strip("/")
+        if not re.fullmatch(r"[A-Za-z0-9_.~-]+", value) or value in ("v1", "_public", "_worker"):
+            raise ValueError("must be one segment of a path, like api; not v1, which is the native API")
+        return value
+
     @field_validator("robot_tokens", mode="before")
     @classmethod
     def _reads_pairs(cls, value: object) -> object:
@@ -175,6 +253,9 @@ class Settings(BaseSettings):
         port = os.environ.get("GRPC_PORT")
         if port and not {"grpc", PREFIX + "GRPC"} & set(values):
             values["grpc"] = f"127.0.0.1:{port}"
+        host, port = os.environ.get("API_HOST"), os.environ.get("API_PORT")
+        if (host or port) and not {"http", PREFIX + "HTTP"} & set(values):
+            values["http"] = f"{host or '127.0.0.1'}:{port or 8000}"
         return values
 
     @model_validator(mode="after")
@@ -183,11 +264,23 @@ class Settings(BaseSettings):
             for name, value in DEV_CREDENTIALS.items():
                 if not getattr(self, name):
                     object.__setattr__(self, name, value)  # frozen for everyone else
-            return self
-        problems = list(_unfit_for_production(self))
+        problems = list(_unfit_for_production(self)) if self.profile == "production" else []
+        if not problems and self.webhook_secret:
+            signing_key(self.webhook_secret)
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def signing_key(secret: str) -> bytes:
+    """The key in a webhook secret, as Standard Webhooks writes it; ValueError when it is not that."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("DAYBOOK_WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes")
+    return key
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
@@ -206,7 +299,7 @@ def host_port(address: str) -> tuple[str, int]:
 
 def known_variables() -> set[str]:
     """All names of environment variables that mean something to `Settings`."""
-    names = {"GRPC_PORT"}
+    names = {"GRPC_PORT", "API_HOST", "API_PORT"}
     for name, field in Settings.model_fields.items():
         names.update(_variables(name, field))
         if name in SECRETS:

@@ -1,62 +1,108 @@
-"""The process that runs handlers: `python -m daybook.blueprint.host FOLDER`.
+"""The process that runs handlers: `python -m daybook.blueprint.host [FOLDER]`.
 
 One JSON object a line on standard input, one on standard output for each:
 
     {"call":"catalog"}
-        {"blueprints":{NAME:{"graph":…,"file":…,"sha256":…}},"problems":[…]}
-    {"call":"run","blueprint":…,"state":…,"view":{…}}
-        {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}}
+        {"blueprints":{NAME:{"graph":…,"meta":…,"file":…,"sha256":…,"source":…}},"problems":[…]}
+    {"call":"load","file":…,"source":…}
+        {"loaded":[NAME,…],"problems":[…]}
+    {"call":"run","blueprint":…,"state":…,"view":{…}[,"sha256":…]}
+        {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"unknown":SHA-256}
 
-It ends when its input ends. A handler that never ends is ended from outside, with the process.
+`load` adds an older text of a file to what can be run, named by its SHA-256; without one, `run` means the
+text in the folder. `unknown` asks for the text. The process ends when its input ends. A handler that never
+ends is ended from outside, with the process.
 """
 
+import asyncio
 import os
 import queue
 import signal
 import sys
 import threading
 import traceback
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
-from daybook.blueprint.loading import Catalog, load_blueprints
+from daybook.blueprint.loading import Catalog, Loaded, load_blueprints, load_source
 from daybook.errors import BlueprintError, SkillError
+
+
+class Host:
+    """What the process can run: the blueprints of the folder, and older texts of theirs."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._newest = Catalog() if folder is None else load_blueprints(folder)
+        self._versions = {(name, loaded.sha256): loaded for name, loaded in self._newest.blueprints.items()}
+        self._runner = asyncio.Runner()
+
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one call."""
+        match asked["call"]:
+            case "catalog":
+                return self._catalog()
+            case "load":
+                return self._load(Path(asked["file"]), asked["source"])
+        name, digest = asked["blueprint"], asked.get("sha256")
+        loaded = self._newest.blueprints.get(name)
+        if digest is not None:
+            loaded = self._versions.get((name, digest))
+            if loaded is None:
+                return {"unknown": digest}
+        return self._run(loaded, name, asked["state"], asked["view"])
+
+    def _catalog(self) -> dict[str, Any]:
+        return {
+            "blueprints": {
+                name: {
+                    "graph": loaded.graph,
+                    "meta": loaded.meta,
+                    "file": loaded.file,
+                    "sha256": loaded.sha256,
+                    "source": loaded.source,
+                }
+                for name, loaded in self._newest.blueprints.items()
+            },
+            "problems": [str(problem) for problem in self._newest.problems],
+        }
+
+    def _load(self, file: Path, source: str) -> dict[str, Any]:
+        catalog = Catalog()
+        digest = sha256(source.encode()).hexdigest()
+        path = file if self._folder is None else self._folder / file.name
+        load_source(source, path, f"{path} ({digest[:12]})", catalog)
+        for name, loaded in catalog.blueprints.items():
+            self._versions[name, digest] = loaded
+        return {
+            "loaded": list(catalog.blueprints),
+            "problems": [str(problem) for problem in catalog.problems],
+        }
+
+    def _run(self, loaded: Loaded | None, name: str, state: str, view: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if loaded is None:
+                raise BlueprintError(name, "there is no such blueprint (any more)")
+            return {"action": loaded.blueprint.run_handler(state, view, self._runner)}
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
+            return {"error": error_of(name, state, error)}
 
 
 def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     # What handlers print must not get between the answers: they get standard error as their output.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    catalog = load_blueprints(folder)
+    host = Host(folder)
     while line := lines.get():
-        _write(answers, answer(catalog, orjson.loads(line)))
-
-
-def answer(catalog: Catalog, asked: dict[str, Any]) -> dict[str, Any]:
-    """The answer to one call."""
-    if asked["call"] == "catalog":
-        return {
-            "blueprints": {
-                name: {"graph": loaded.graph, "file": loaded.file, "sha256": loaded.sha256}
-                for name, loaded in catalog.blueprints.items()
-            },
-            "problems": [str(problem) for problem in catalog.problems],
-        }
-    name, state = asked["blueprint"], asked["state"]
-    loaded = catalog.blueprints.get(name)
-    try:
-        if loaded is None:
-            raise BlueprintError(name, "there is no such blueprint (any more)")
-        return {"action": loaded.blueprint.run_handler(state, asked["view"])}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
-        return {"error": error_of(name, state, error)}
+        _write(answers, host.answer(orjson.loads(line)))
 
 
 def error_of(blueprint: str, state: str, error: BaseException) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Blueprints from files: each `*.py` of a folder is loaded by its path and known by its content."""
 
-import importlib.util
+import linecache
 import sys
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from daybook.blueprint.blueprint import Blueprint
@@ -13,12 +14,14 @@ from daybook.errors import BlueprintError
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A blueprint, its graph, and the file and SHA-256 of the code that it came from."""
+    """A blueprint, its graph, what is told of it beside that, and the code that it came from."""
 
     blueprint: Blueprint
     graph: dict[str, Any]
+    meta: dict[str, Any]
     file: str
     sha256: str
+    source: str
 
 
 @dataclass(slots=True)
@@ -40,17 +43,26 @@ def load_blueprints(folder: Path) -> Catalog:
 
 def load_file(file: Path, catalog: Catalog) -> None:
     """Load one file into `catalog`: all Blueprint objects at the top of its module."""
-    digest = sha256(file.read_bytes()).hexdigest()
-    module_name = f"daybook_blueprints.{file.stem}_{digest[:12]}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # inspect finds a handler's source by its module
     try:
-        spec.loader.exec_module(module)
+        source = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        catalog.problems.append(BlueprintError(file.name, f"the file cannot be read: {error}"))
+        return
+    load_source(source, file, str(file), catalog)
+
+
+def load_source(source: str, file: Path, shown: str, catalog: Catalog) -> None:
+    """Load the text of a file into `catalog`. `shown` is what tracebacks call it."""
+    digest = sha256(source.encode()).hexdigest()
+    module = ModuleType(f"daybook_blueprints.{file.stem}_{digest[:12]}")
+    module.__file__ = str(file)
+    # inspect finds a handler's source by its module and this cache: the file may be another one by then.
+    sys.modules[module.__name__] = module
+    linecache.cache[shown] = (len(source), None, source.splitlines(keepends=True), shown)
+    try:
+        exec(compile(source, shown, "exec"), module.__dict__)  # noqa: S102 (to run it is what it is for)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a user's file does is its own problem)
-        del sys.modules[module_name]
+        del sys.modules[module.__name__]
         catalog.problems.append(BlueprintError(file.name, f"the file cannot be loaded: {error!r}"))
         return
     found = [value for value in vars(module).values() if isinstance(value, Blueprint)]
@@ -61,8 +73,8 @@ def load_file(file: Path, catalog: Catalog) -> None:
             catalog.problems.append(BlueprintError(blueprint.name, text))
             continue
         try:
-            graph = blueprint.graph()
+            graph, meta = blueprint.graph(), blueprint.meta()
         except BlueprintError as error:
             catalog.problems.append(error)
             continue
-        catalog.blueprints[blueprint.name] = Loaded(blueprint, graph, file.name, digest)
+        catalog.blueprints[blueprint.name] = Loaded(blueprint, graph, meta, file.name, digest, source)

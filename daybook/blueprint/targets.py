@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _GO_TO = "go_to"
-_WITH_TRANSITIONS = {"dispatch_task": 2, "await_human_approval": 0, "run_blueprint": 2}
+_WITH_TRANSITIONS = {"dispatch_task": (2,), "await_human_approval": (2, 0), "run_blueprint": (2,)}
+_WITH_EVENT_TRANSITIONS = {"dispatch_task": 4}
 _AGGREGATING = {"dispatch_parallel": 1}
 
 
@@ -45,12 +46,27 @@ def _read(call: ast.Call, name: str, found: Targets) -> None:
     elif name in _AGGREGATING:
         _one(_argument(call, _AGGREGATING[name], "aggregate_into"), found)
     elif name in _WITH_TRANSITIONS:
-        value = _argument(call, _WITH_TRANSITIONS[name], "transitions")
-        if isinstance(value, ast.Dict):
-            for state in value.values:
-                _one(state, found)
-        elif value is not None:
-            _one(value, found)
+        for position in _WITH_TRANSITIONS[name]:
+            value = _argument(call, position, "transitions")
+            if value is not None and not (position == 0 and _is_text(value)):
+                _mapping(value, found)
+                break
+        if name in _WITH_EVENT_TRANSITIONS:
+            value = _argument(call, _WITH_EVENT_TRANSITIONS[name], "event_transitions")
+            if value is not None and not (isinstance(value, ast.Constant) and value.value is None):
+                _mapping(value, found)
+
+
+def _mapping(value: ast.expr, found: Targets) -> None:
+    if isinstance(value, ast.Dict):
+        for state in value.values:
+            _one(state, found)
+    else:
+        _one(value, found)
+
+
+def _is_text(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _one(value: ast.expr | None, found: Targets) -> None:

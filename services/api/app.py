@@ -3,13 +3,24 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from services.api.bodies import BodyLimits
 from services.api.connection import Connection
+from services.api.dialects.avtomatika.clients import Clients
+from services.api.dialects.avtomatika.flushing import flush_of
+from services.api.dialects.avtomatika.limits import RateLimit
+from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.dialects.avtomatika.quotas import Quotas
+from services.api.dialects.avtomatika.routes import dialect_of
+from services.api.dialects.avtomatika.worker_auth import WorkerAuth
+from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
+from services.api.gateway.gateway import Gateway
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
 from services.api.metrics import Metrics
@@ -18,6 +29,7 @@ from services.api.readiness import checks_of
 from services.api.watch import Follower
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions, forget_as_published
+from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
@@ -25,6 +37,7 @@ from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.foreign_settings import meaningless_variables
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
@@ -34,12 +47,17 @@ from shared.settings import Settings, host_port
 log = logging.getLogger(__name__)
 
 DEFAULT_TENANT = "default"
+LARGEST_FRAME = 1024 * 1024
 DRAIN_SECONDS = 5
 """How long requests in flight may take once the process is told to stop."""
 
 
 async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
+    for name, why in meaningless_variables(os.environ):
+        log.warning("%s is accepted and changes nothing: %s", name, why)
+    if settings.schedules_file is not None:
+        log.warning("SCHEDULES_CONFIG_PATH is not read: schedules in a file are not served")
     connection = await connect(
         settings.nats_url,
         name="daybook-api",
@@ -57,23 +75,65 @@ async def main(settings: Settings, process: Process) -> None:
         reads = read_model(settings.readmodel_url, settings.data)
         await hear_position(connection, reads.moved_to)
         definitions, follower = Definitions(journal), Follower(journal)
-        forgetting = asyncio.create_task(forget_as_published(journal, definitions))
+        endpoints = Endpoints(journal)
+        quotas = Quotas(settings.data / "quotas.json", utc_now)
+        submit, dispatcher = Submit(journal, lanes, evaluate, utc_now), BrokerDispatcher(publisher)
+        limits = BodyLimits()
+        rate = RateLimit(settings.rate_limit, settings.rate_limit_seconds)
+        gateway = await Gateway.open(
+            connection,
+            publisher,
+            lease_seconds=settings.lease_seconds,
+            beat_seconds=settings.beat_seconds,
+            silence_seconds=2 * settings.worker_health_seconds,
+            beatless_seconds=settings.worker_timeout_seconds,
+            soft_limit=settings.dispatcher_soft_limit,
+        )
+        auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
+        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds)
+        avtomatika = AvtomatikaParts(
+            journal=journal,
+            reads=reads,
+            dispatcher=dispatcher,
+            submit=submit,
+            definitions=definitions,
+            endpoints=endpoints,
+            clients=Clients(settings.client_token, settings.clients_file, quotas),
+            settings=settings,
+            limits=limits,
+            metrics=metrics,
+            rate=rate if settings.rate_limiting_enabled else None,
+            flush=flush_of(connection, publisher, definitions),
+            workers=HttpWorkers(gateway, auth),
+            worker_door=door,
+        )
+        following = [
+            asyncio.create_task(forget_as_published(journal, definitions)),
+            asyncio.create_task(endpoints.run()),
+            asyncio.create_task(quotas.keep()),
+        ]
         parts = Parts(
             journal=journal,
             reads=reads,
-            dispatcher=BrokerDispatcher(publisher),
-            submit=Submit(journal, lanes, evaluate, utc_now),
+            dispatcher=dispatcher,
+            submit=submit,
             definitions=definitions,
+            limits=limits,
+            dialects=[dialect_of(avtomatika)],
             publish=PublishWorkflow(journal, definitions, utc_now),
             follower=follower,
             authenticator=Authenticator(tokens_of(settings)),
             metrics=metrics,
             checks=checks_of(connection, journal, reads, metrics, policy, settings.profile),
+            leave=_leaving(gateway, door),
         )
         try:
             await serve(parts, settings, process)
         finally:
-            forgetting.cancel()
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
+            await gateway.close()
             await follower.close()
             reads.close()
             await publisher.stop()
@@ -86,7 +146,9 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
     config = uvicorn.Config(
         server_of(parts),
         http=Connection,
-        ws="none",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=LARGEST_FRAME,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -100,10 +162,19 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(process.stopping.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        parts.leave()
         await parts.follower.close()  # ends the streams, which would otherwise hold the server open
         server.should_exit = True
         stopping.cancel()
         await serving
+
+
+def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:
+    def leave() -> None:
+        gateway.drain()
+        door.sockets.close()
+
+    return leave
 
 
 def listening(address: str) -> socket.socket:

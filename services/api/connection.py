@@ -5,6 +5,7 @@ memory, or hold connections open for ever, without a token.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +16,8 @@ from services.api.problems import CONTENT_TYPE, Problem
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Measured once a read, so a head may be larger by what one read brings."""
 HEAD_SECONDS: Final = 30.0
+ON_GONE: Final = "daybook.on_gone"
+"""In a request's scope: what is called when the client hangs up. Watching for that costs no task so."""
 
 
 class Connection(HttpToolsProtocol):
@@ -30,10 +33,13 @@ class Connection(HttpToolsProtocol):
         self._head_since: float | None = self.loop.time()
         # One timer for the connection's life: one for each request would cost more than it guards.
         self._head_timer = self.loop.call_later(self.head_seconds, self._check_head)
+        self._on_gone: list[Callable[[], None]] = []
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_timer.cancel()
         super().connection_lost(exc)
+        for act in list(self._on_gone):
+            act()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -44,6 +50,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[ON_GONE] = self._on_gone  # type: ignore[typeddict-unknown-key]
         self._head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:

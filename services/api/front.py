@@ -1,4 +1,4 @@
-"""The outermost ASGI application: the few hot routes without a framework, everything else through FastAPI.
+"""The outermost ASGI application: hot routes and dialects on bare ASGI, everything else through FastAPI.
 
 Matching, validation and response classes of a framework cost more than the decision itself, so the routes
 that carry the load read the ASGI scope directly and answer with ready bytes. They still stand in the
@@ -7,7 +7,7 @@ OpenAPI document.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,18 @@ class Answer:
 
 HotRoute = Callable[[Headers, Receive], Awaitable[Answer]]
 
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """An interface of another system: everything whose path begins with one of `segments`, as bare ASGI.
+
+    It answers everything itself, its errors too, and puts `route` into the scope of what it knows.
+    """
+
+    segments: frozenset[str]
+    app: ASGIApp
+
+
 SECURITY_HEADERS: Final[RawHeaders] = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -46,11 +58,18 @@ SECURITY_HEADERS: Final[RawHeaders] = [
 
 
 class FrontDoor:
-    """Dispatches (method, path) to a hot route or to the framework, and gives every answer its headers."""
+    """Dispatches to a hot route, a dialect or the framework, and gives every answer its headers."""
 
-    def __init__(self, app: ASGIApp, hot: Mapping[tuple[str, str], HotRoute], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hot: Mapping[tuple[str, str], HotRoute],
+        metrics: Metrics,
+        dialects: Sequence[Dialect] = (),
+    ) -> None:
         self._app, self._metrics = app, metrics
         self._hot = dict(hot)
+        self._dialects = {segment: dialect.app for dialect in dialects for segment in dialect.segments}
 
     @property
     def hot_routes(self) -> list[tuple[str, str]]:
@@ -58,13 +77,14 @@ class FrontDoor:
         return list(self._hot)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._behind(path)(scope, receive, send)
             return
-        method, path = scope["method"], scope["path"]
+        method = scope["method"]
         route = self._hot.get((method, path))
         if route is None:
-            await self._framework(scope, receive, send)
+            await self._observed(self._behind(path), scope, receive, send)
             return
         started = time.perf_counter()
         try:
@@ -76,8 +96,12 @@ class FrontDoor:
         self._metrics.count(method, path, answer.status, time.perf_counter() - started)
         await respond(send, answer)
 
-    async def _framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Through FastAPI, with the headers that every answer has, counting the answer when it begins."""
+    def _behind(self, path: str) -> ASGIApp:
+        """Whose the path is: a dialect's, or the framework's. Extra slashes at the front do not matter."""
+        return self._dialects.get(path.lstrip("/").partition("/")[0], self._app)
+
+    async def _observed(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Through `app`, with the headers that every answer has, counting the answer when it begins."""
         started, answered = time.perf_counter(), False
 
         async def observed(message: Message) -> None:
@@ -90,10 +114,10 @@ class FrontDoor:
             await send(message)
 
         try:
-            await self._app(scope, receive, observed)
+            await app(scope, receive, observed)
         except Exception:
-            # The framework raises again what it has logged and answered. A stream that broke in the middle is
-            # not answered: the server must close its connection.
+            # The framework raises again what it has logged and answered. A stream that broke in the middle
+            # is not answered: the server must close its connection.
             if not answered:
                 raise
 

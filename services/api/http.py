@@ -1,10 +1,10 @@
 """The whole HTTP server as one ASGI application, from parts that are given.
 
-Order of the routes: the native API, then the dialects, each under its own paths, the one that claims
-`/api/{version}/{anything}` last. No trailing-slash redirects: a 307 breaks clients that POST.
+The first segment of a path says whose it is: a dialect's, else the native API's. No trailing-slash
+redirects: a 307 breaks clients that POST.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.routing import Match
 
 from services.api.bodies import BodyLimits
 from services.api.event_routes import HEARTBEAT_SECONDS, event_routes
-from services.api.front import FrontDoor
+from services.api.front import Dialect, FrontDoor
 from services.api.job_routes import job_routes
 from services.api.metrics import Metrics
 from services.api.openapi import document_of
@@ -38,9 +38,13 @@ from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 
 
+def nothing_to_leave() -> None:
+    """Nothing holds the server open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the server is made of. `dialects` are added in their order, so a catch-all comes last."""
+    """What the server is made of."""
 
     journal: Journal
     reads: Reads
@@ -53,8 +57,10 @@ class Parts:
     metrics: Metrics = field(default_factory=Metrics)
     limits: BodyLimits = field(default_factory=BodyLimits)
     checks: Mapping[str, Check] = field(default_factory=dict)
-    dialects: Sequence[APIRouter] = ()
+    dialects: Sequence[Dialect] = ()
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    leave: Callable[[], None] = nothing_to_leave
+    """Called when the server is told to stop: ends what would otherwise hold it open."""
 
 
 def server_of(parts: Parts) -> FrontDoor:
@@ -66,13 +72,13 @@ def server_of(parts: Parts) -> FrontDoor:
         parts.authenticator, parts.submit, parts.definitions, waiting, parts.metrics, parts.limits
     )
     hot = {("POST", "/v1/jobs"): submitting.one, ("POST", "/v1/jobs/bulk"): submitting.bulk}
-    return FrontDoor(app, hot, parts.metrics)
+    return FrontDoor(app, hot, parts.metrics, parts.dialects)
 
 
 def framework_of(parts: Parts) -> FastAPI:
     """The FastAPI application behind the front door."""
     app = FastAPI(title="Daybook", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
-    routers = [*routers_of(parts), *parts.dialects]
+    routers = routers_of(parts)
     app.state.authenticator, app.state.limits = parts.authenticator, parts.limits
     app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:

@@ -31,6 +31,19 @@ class Metrics:
         self.submitted = Counter(
             "daybook_jobs_submitted", "Jobs accepted by this process", registry=self.registry
         )
+        self.blocked = Counter(
+            "orchestrator_ratelimit_blocked", "Requests refused by a rate limit", registry=self.registry
+        )
+        self.ignored = Counter(
+            "orchestrator_tasks_ignored",
+            "Results of HTTP workers that changed nothing",
+            registry=self.registry,
+        )
+        self.hot = Counter(
+            "orchestrator_tasks_hot_dispatched",
+            "Tasks given to a worker that had the skill loaded",
+            registry=self.registry,
+        )
         self.watches = Gauge(
             "daybook_watches", "Clients that wait for or follow a job", registry=self.registry
         )

@@ -220,19 +220,19 @@ def _check(order: SubmitJob) -> None:
         raise _wrong("/version", "only a workflow has versions")
     if order.metadata and any(key.startswith(RESERVED_METADATA) for key in order.metadata):
         raise _wrong("/metadata", f"keys that begin with {RESERVED_METADATA!r} are the server's")
-    if order.webhook_url is not None:
-        _check_url(order.webhook_url)
+    if order.webhook_url is not None and not usable_url(order.webhook_url):
+        raise _wrong("/webhook_url", "give an absolute http or https URL without credentials")
 
 
-def _check_url(url: str) -> None:
+def usable_url(url: str) -> bool:
+    """Whether webhooks can be sent to `url`: absolute, http or https, no credentials."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
         usable = usable and (parts.port is None or parts.port > 0)
     except ValueError:
-        usable = False
-    if not usable or not re.fullmatch(r"[\x21-\x7e]+", url):
-        raise _wrong("/webhook_url", "give an absolute http or https URL without credentials")
+        return False
+    return usable and re.fullmatch(r"[\x21-\x7e]+", url) is not None
 
 
 def _wrong(pointer: str, message: str) -> Problem:

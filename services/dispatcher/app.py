@@ -28,7 +28,7 @@ from shared.application.ports import JournalError, StoredCommit
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker import subjects
-from shared.broker.connection import connect, disconnect
+from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.errors import BrokerError
 from shared.broker.faststream import StreamBroker
 from shared.broker.publisher import Publisher
@@ -66,7 +66,7 @@ async def main(settings: Settings, process: Process) -> None:
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
-        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds)
+        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds, definitions)
         desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)
@@ -87,7 +87,9 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
-            await handlers.publish(PublishWorkflow(journal, definitions, utc_now))
+            publish = PublishWorkflow(journal, definitions, utc_now)
+            await handlers.publish(publish)
+            running.append(group.create_task(handlers.watch(publish)))
             follow_up.ready = True
             for skill in flow.skills():
                 follow_up.changed(skill)
@@ -95,7 +97,7 @@ async def main(settings: Settings, process: Process) -> None:
             doors.open(broker)
             await broker.start()
             process.ready()
-            await process.stopping.wait()
+            await _told(connection, process, hears_restart=settings.profile == "dev")
             await broker.stop()
             for task in running:
                 task.cancel()
@@ -105,6 +107,17 @@ async def main(settings: Settings, process: Process) -> None:
         await publisher.stop()
     finally:
         await disconnect(connection)
+
+
+async def _told(connection: Connection, process: Process, *, hears_restart: bool) -> None:
+    """Return when the process is to stop, or to be started again because the journal was emptied."""
+    restart = asyncio.Event()
+    if hears_restart:
+        await connection.listen(subjects.RESTART, lambda *_: restart.set())
+    waits = [asyncio.create_task(event.wait()) for event in (process.stopping, restart)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _folding(codec: Codec) -> Fold:

@@ -6,9 +6,10 @@ from typing import Final
 
 from shared.application.definitions import Definitions
 from shared.application.ports import Journal
-from shared.application.submit import Submit
+from shared.application.submit import REQUEST_DIGEST, Submit
 from shared.domain.errors import InvalidValue
 from shared.domain.job import Job, JobSpec, StartChild
+from shared.domain.values import Json
 from shared.telemetry.ids import traceparent_of
 
 MAX_DEPTH: Final = 32
@@ -42,7 +43,13 @@ class Children:
                 owner=inherited.owner,
                 urgency=inherited.urgency,
                 origin=inherited.origin,
-                deadline=inherited.deadline,
+                deadline=_first(inherited.deadline, effect.deadline),
+                dispatch_timeout=effect.dispatch_timeout or inherited.dispatch_timeout,
+                run_timeout=inherited.run_timeout,
+                retry=inherited.retry,
+                policy=inherited.policy,
+                max_transitions=inherited.max_transitions,
+                metadata=_kept(inherited.metadata),
                 parent={"job": str(parent.id), "activation": effect.activation},
                 depth=inherited.depth + 1,
                 trace=traceparent_of(parent.id, inherited.trace, 1),
@@ -52,6 +59,15 @@ class Children:
             recorded = await self._journal.load(Job, child)
             assert recorded is not None, "a job that was just accepted is there"
         return recorded.aggregate
+
+
+def _kept(metadata: dict[str, Json] | None) -> dict[str, Json] | None:
+    """What a child has of its parent's metadata: all but what made the parent the one of its request."""
+    return {name: value for name, value in (metadata or {}).items() if name != REQUEST_DIGEST} or None
+
+
+def _first(*moments: int | None) -> int | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 class FlowLanes:

@@ -17,6 +17,7 @@ from services.dispatcher.flow import Flow, Held, Limit, TaskKey
 from shared.application.definitions import UnknownWorkflow
 from shared.application.ports import JournalError
 from shared.broker.errors import BrokerError
+from shared.broker.subjects import PLACED
 from shared.domain.errors import DomainError
 from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
 from shared.domain.values import Json
@@ -209,7 +210,7 @@ class FollowUp:
             child = await self._start_child(job, effect)
         except (UnknownWorkflow, DomainError) as problem:
             error: dict[str, Json] = {"kind": "permanent", "code": "child", "message": str(problem)}
-            self._tell_parent(job.id, effect.activation, str(effect.child), "failed", None, error)
+            self._tell_parent(job.id, effect.activation, str(effect.child), "failed", None, error, None)
             return
         if child.is_ended:
             self._tell_of(job.id, effect.activation, child)
@@ -240,7 +241,9 @@ class FollowUp:
         self._desk.post(child, Command(lambda job, facts: None, done))
 
     def _tell_of(self, parent: UUID, activation: int, child: Job) -> None:
-        self._tell_parent(parent, activation, str(child.id), child.status, child.output, child.error)
+        self._tell_parent(
+            parent, activation, str(child.id), child.status, child.output, child.error, child.state
+        )
 
     def _tell_parent(
         self,
@@ -250,9 +253,10 @@ class FollowUp:
         ended: str,
         output: Json,
         error: dict[str, Json] | None,
+        final_state: str | None,
     ) -> None:
         def act(job: Job, facts: Facts) -> None:
-            job.child_ended(activation, child, ended, output, error, facts)
+            job.child_ended(activation, child, ended, output, error, facts, final_state)
 
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Unavailable):
@@ -282,7 +286,7 @@ class FollowUp:
 def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002
     return Held(
         (id, data["task"]),
-        data["skill"],
+        PLACED if data.get("placement") else data["skill"],
         data.get("urgency", 500),
         data.get("tenant", ""),
         limits_of(data.get("limits") or ()),

@@ -5,6 +5,7 @@ journal behind its position, so nothing depends on it being right on time.
 """
 
 import logging
+from dataclasses import replace
 from uuid import UUID
 
 from services.dispatcher.desk import Command, Desk
@@ -12,6 +13,7 @@ from services.dispatcher.flow import Flow, Held
 from services.dispatcher.followup import FollowUp, limits_of
 from shared.application.summary import JobSummary
 from shared.application.summary_fold import OpenTask
+from shared.broker.subjects import PLACED
 from shared.readmodels.errors import ReadModelError
 from shared.readmodels.reading import ReadModel
 
@@ -43,7 +45,8 @@ async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk,
 def _take_in(summary: JobSummary, flow: Flow, follow_up: FollowUp, desk: Desk, now: float) -> None:
     id_ = UUID(summary.id)
     for task in summary.released:
-        flow.released(_held(id_, task, summary.tenant), now)
+        placed = replace(_held(id_, task, summary.tenant), skill=PLACED)
+        flow.released(placed if task.placed else _held(id_, task, summary.tenant), now)
     if not summary.paused:
         for task in summary.held:
             flow.hold(_held(id_, task, summary.tenant))

@@ -59,7 +59,18 @@ class Result(msgspec.Struct, tag_field="kind", tag="result"):
     started_at: int | None = None
 
 
-Report = Claim | Renew | Progress | Result
+class Event(msgspec.Struct, tag_field="kind", tag="event"):
+    """The worker tells of something. `id` is its own for it: told again, it is recorded once."""
+
+    task: int
+    attempt: int
+    worker: str
+    name: str
+    payload: Any = None
+    id: str = ""
+
+
+Report = Claim | Renew | Progress | Result | Event
 decode_report = msgspec.json.Decoder(Report).decode
 
 ACCEPTED = b'{"verdict":"accepted"}'
@@ -90,6 +101,10 @@ def decide(report: Report, lease: timedelta, job: Job, facts: Facts) -> Verdict:
     if isinstance(report, Progress):
         return job.progress(
             report.task, report.attempt, report.worker, report.progress, report.message, facts
+        )
+    if isinstance(report, Event):
+        return job.emit(
+            report.task, report.attempt, report.worker, report.name, report.payload, facts, report.id
         )
     if isinstance(report, Claim):
         return job.claim(report.task, report.attempt, report.worker, lease, facts)

@@ -1,11 +1,16 @@
 """The composition root of the projector: the only place that reads its settings and builds its adapters."""
 
 import asyncio
+import logging
 
 from services.projector.announcing import Announcer, publisher
 from services.projector.commands import Commands
 from services.projector.project import Projector
 from services.projector.tolerant import TolerantCodec
+from services.projector.webhooks.outbox import Outbox
+from services.projector.webhooks.sending import Sending
+from services.projector.webhooks.watching import Watching
+from shared.application.clock import now_us
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
@@ -13,8 +18,10 @@ from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
-from shared.settings import Settings
+from shared.settings import Settings, signing_key
 from shared.telemetry.export import SpanExport
+
+log = logging.getLogger(__name__)
 
 
 async def main(settings: Settings, process: Process) -> None:
@@ -30,23 +37,31 @@ async def main(settings: Settings, process: Process) -> None:
         )
         store = database(settings.readmodel_url, settings.data)
         announcer = Announcer(publisher(connection))
-        projector = Projector(store, journal, announcer)
+        outbox = Outbox(settings.data / "webhooks" / "webhooks.db")
+        sending = Sending(outbox, journal, now_us, _key_of(settings), loopback=settings.profile == "dev")
+        watching = Watching(outbox, now_us, sending.wake)
+        projector = Projector(store, journal, announcer, watching)
         commands = Commands(connection, store, journal, projector)
         await commands.open()
         projecting = asyncio.create_task(projector.run())
+        webhooks = [
+            asyncio.create_task(watching.catch_up(journal, lambda: projector.position)),
+            asyncio.create_task(sending.run()),
+        ]
         export = SpanExport(settings.otlp_endpoint) if settings.otlp_endpoint else None
         exporting = asyncio.create_task(export.run(journal, projector.position)) if export else None
         stopping = asyncio.create_task(process.stopping.wait())
         try:
             process.ready()
-            await asyncio.wait({projecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if projecting.done():
-                projecting.result()
+            await _until_one_ends(stopping, projecting, *webhooks)
         finally:
             stopping.cancel()
             await commands.close()
-            projecting.cancel()
-            await asyncio.wait({projecting})
+            for task in (projecting, *webhooks):
+                task.cancel()
+            await asyncio.wait({projecting, *webhooks})
+            watching.keep()
+            outbox.close()
             if export and exporting:
                 exporting.cancel()
                 await asyncio.wait({exporting})
@@ -56,3 +71,19 @@ async def main(settings: Settings, process: Process) -> None:
             await journal.publisher.stop()
     finally:
         await disconnect(connection)
+
+
+async def _until_one_ends(stopping: "asyncio.Task[object]", *tasks: "asyncio.Task[None]") -> None:
+    """Return when the process is to stop; raise what a task raised. One that is through is no end."""
+    waiting: set[asyncio.Task[object] | asyncio.Task[None]] = {stopping, *tasks}
+    while stopping in waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+def _key_of(settings: Settings) -> bytes | None:
+    if not settings.webhook_secret:
+        log.warning("webhooks go unsigned: DAYBOOK_WEBHOOK_SECRET is not set")
+        return None
+    return signing_key(settings.webhook_secret)

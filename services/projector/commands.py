@@ -1,4 +1,5 @@
-"""What the projector can be asked, on `projector.command`: {"command": "status" | "verify" | "rebuild"}.
+"""What the projector can be asked, on `projector.command`:
+{"command": "status" | "verify" | "rebuild" | "empty"}.
 
 The answers are messages on the reply subject. The last one has `"done": true` and `"ok": true`, or
 `"ok": false` with an `"error"`.
@@ -7,6 +8,7 @@ The answers are messages on the reply subject. The last one has `"done": true` a
 `rebuild` tell {"done": false, "phase", "position", "target"} some times a second, and in the end {"equal",
 "position", "digest", "served_digest", "difference", "swapped", "seconds"}: whether the store that was served
 and the one built anew are equal, and if not the first row that differs. `verify` throws the new one away.
+`empty` throws the served one away at once and begins anew: for a journal that was emptied.
 """
 
 import asyncio
@@ -96,6 +98,7 @@ class Commands:
             "status": self._status,
             "verify": lambda say: self._rebuild(say, swap=False),
             "rebuild": lambda say: self._rebuild(say, swap=True),
+            "empty": self._empty,
         }
 
     async def _status(self, say: object) -> dict[str, Any]:
@@ -107,6 +110,10 @@ class Commands:
             "poisoned": self._live.poisoned,
             "rebuilding": self._rebuilding,
         }
+
+    async def _empty(self, say: object) -> dict[str, Any]:
+        self._live.start_over()
+        return {}
 
     async def _rebuild(
         self, say: Callable[[dict[str, Any]], Awaitable[None]], *, swap: bool

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
 
-from shared.application.ports import Journal
+from shared.application.ports import Journal, StoredCommit
 from shared.journal.follow import JournalWentBack
 from shared.readmodels import queries
 from shared.readmodels.database import Database
@@ -15,18 +16,38 @@ from shared.readmodels.projection import Projection
 log = logging.getLogger(__name__)
 
 
+class Beside(Protocol):
+    """Something else that derives from the commits which are read here."""
+
+    def saw(self, commits: Sequence[StoredCommit]) -> None:
+        """These were projected. They may come again."""
+        ...
+
+    def went_back(self, last: int) -> None:
+        """The journal ends at `last` now."""
+        ...
+
+
 class Projector:
     """Writes the served store. It satisfies `shared.readmodels.rebuild.Live`.
 
     A transaction runs on the loop's own thread: it is short, and what waits meanwhile becomes the next batch.
     """
 
-    def __init__(self, database: Database, journal: Journal, announce: Callable[[int], None]) -> None:
-        """`announce` is told the position after each transaction; it must be quick."""
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        announce: Callable[[int], None],
+        beside: Beside | None = None,
+    ) -> None:
+        """`announce` is told the position after each transaction; it and `beside` must be quick."""
+        self._beside = beside
         self._database = database
         self._journal = journal
         self._announce = announce
         self._between = asyncio.Lock()
+        self._anew = asyncio.Event()
         self._open()
 
     @property
@@ -44,13 +65,19 @@ class Projector:
         self._announce(self.position)
         while True:
             try:
-                await self._follow()
+                await self._until_anew()
             except PositionMoved as moved:
                 log.warning("%s: another projector writes here; going on from %d", moved, self.position)
             except JournalWentBack as back:
                 # The journal was restored from an older copy, and the rows tell of a future that is gone.
                 log.warning("%s: building the read model anew", back)
+                if self._beside is not None:
+                    self._beside.went_back(back.last)
                 self._start_over()
+
+    def start_over(self) -> None:
+        """Throw the rows away and project the journal from its beginning: it was emptied."""
+        self._anew.set()
 
     @contextlib.asynccontextmanager
     async def halted(self) -> AsyncIterator[None]:
@@ -68,6 +95,23 @@ class Projector:
     def close(self) -> None:
         self._session.close()
 
+    async def _until_anew(self) -> None:
+        """Follow until told to start over."""
+        anew = asyncio.create_task(self._anew.wait())
+        following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait({anew, following}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        finally:
+            for task in (anew, following):
+                task.cancel()
+            await asyncio.wait({anew, following})
+        log.warning("the journal was emptied: building the read model anew")
+        self._anew.clear()
+        async with self._between:
+            self._start_over()
+
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._journal.follow(self.position)) as batches:  # type: ignore[type-var]
             async for commits in batches:
@@ -76,6 +120,8 @@ class Projector:
                     position = self._projection.project(commits)
                 if self.poisoned != poisoned:
                     log.error("%d commits up to %d are poison", self.poisoned - poisoned, position)
+                if self._beside is not None:
+                    self._beside.saw(commits)
                 self._announce(position)
 
     def _start_over(self) -> None:

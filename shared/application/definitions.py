@@ -89,6 +89,10 @@ class Definitions:
         """Read this workflow again when it is asked for next."""
         self._workflows.pop(workflow, None)
 
+    def clear(self) -> None:
+        """Read every workflow again."""
+        self._workflows.clear()
+
 
 async def forget_as_published(journal: Journal, definitions: Definitions) -> None:
     """Follow the workflows in the journal for ever and forget each that changes.

@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.application.collecting import collected
 from shared.application.definitions import Definitions
+from shared.application.endpoints import check_endpoint
 from shared.application.expressions import check
 from shared.application.ports import Decision, Journal, UnknownOutcome, VersionConflict
 from shared.domain.errors import ExpressionError, InvalidGraph
@@ -48,6 +49,7 @@ class PublishWorkflow:
         again,
         UnknownOutcome and JournalUnavailable; publishing again is always safe."""
         _check_expressions(Graph.parse(graph))
+        check_endpoint(graph)
         key = workflow_id(tenant, name)
         for attempt in range(1, TRIES + 1):
             recorded = await self._journal.load(Workflow, key)

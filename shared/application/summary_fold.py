@@ -26,6 +26,7 @@ class OpenTask(msgspec.Struct, omit_defaults=True, gc=False):
     limits: list[Any] | None = None
     run_timeout: float | None = None
     worker: str | None = None
+    placed: bool = False
 
 
 def _accepted(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
@@ -77,12 +78,16 @@ def _open_task(job: "JobSummary", data: Mapping[str, Any], at: int, phase: str) 
         get("urgency", 500),
         get("limits") or None,
         get("run_timeout"),
+        placed=bool(get("placement")),
     )
     if job.dues:
         _drop_dues(job, number)
     dispatch_by = get("dispatch_by")
     if dispatch_by is not None:
         job.dues[f"waiting-{number}"] = dispatch_by
+    result_by = get("result_by")
+    if result_by is not None:
+        job.dues[f"result-{number}"] = result_by
     if job.queued_at is None:
         job.queued_at = at
     job.status = _status(job)
@@ -174,7 +179,7 @@ def _close_task(job: "JobSummary", number: int) -> OpenTask | None:
 
 
 def _drop_dues(job: "JobSummary", number: int) -> None:
-    for name in ("waiting", "run", "lease", "retry"):
+    for name in ("waiting", "result", "run", "lease", "retry"):
         job.dues.pop(f"{name}-{number}", None)
 
 
@@ -337,6 +342,7 @@ FOLDS: Final[dict[str, Fold]] = {
     "JobCancelled": _cancelled,
 } | dict.fromkeys(
     (
+        "EventEmitted",
         "ReportIgnored",
         "NodePassed",
         "ContextUpdated",

@@ -26,12 +26,23 @@ LINE_LIMIT = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A blueprint that was found: its graph (to be published) and where its code is."""
+    """A blueprint that was found: its graph and what is told beside it (to be published), and its code."""
 
     name: str
     graph: dict[str, Json]
+    meta: dict[str, Json]
     file: str
     sha256: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The text of a file as it was when a blueprint in it was published, named by its SHA-256."""
+
+    sha256: str
+    file: str
+    text: str
 
 
 class HandlerFailed(Exception):
@@ -43,7 +54,7 @@ class HandlerFailed(Exception):
 
 
 class HandlerHost:
-    """Runs the handlers of the blueprints in one folder, `processes` at a time.
+    """Runs the handlers of the blueprints in one folder, and of older texts of theirs, `processes` at a time.
 
     `time_limit_seconds` is for one run, from the moment that a process has it; loading the folder, when a
     process starts, may take `start_limit_seconds`.
@@ -51,7 +62,7 @@ class HandlerHost:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         time_limit_seconds: float,
         *,
         processes: int = 1,
@@ -69,24 +80,37 @@ class HandlerHost:
         child = await self._started()
         try:
             found = await child.ask({"call": "catalog"}, self._start_limit)
+        except (TimeoutError, ChildDied) as error:
+            raise self._unloadable(error) from error
         finally:
             await self._end(child)
         sources = [
-            Source(name, entry["graph"], entry["file"], entry["sha256"])
+            Source(name, entry["graph"], entry["meta"], entry["file"], entry["sha256"], entry["source"])
             for name, entry in found["blueprints"].items()
         ]
         return sources, list(found["problems"])
 
-    async def run(self, blueprint: str, state: str, view: Mapping[str, Any]) -> Action:
-        """The action that the handler of a state chooses for a job. Raises HandlerFailed."""
+    async def run(
+        self, blueprint: str, state: str, view: Mapping[str, Any], code: Code | None = None
+    ) -> Action:
+        """The action that the handler of a state chooses for a job. Raises HandlerFailed.
+
+        With `code` it is the handler of that text, whatever the folder holds by now.
+        """
         child = await self._free.get()
         healthy = False
         try:
             if child is None or not child.alive:
                 child = await self._started()
             asked = {"call": "run", "blueprint": blueprint, "state": state, "view": view}
+            if code is not None:
+                asked["sha256"] = code.sha256
             try:
                 said = await child.ask(asked, self._limit)
+                if code is not None and "unknown" in said:
+                    load = {"call": "load", "file": code.file, "source": code.text}
+                    loaded = await child.ask(load, self._start_limit)
+                    said = await child.ask(asked, self._limit) if blueprint in loaded["loaded"] else loaded
             except TimeoutError as late:
                 text = f"blueprint {blueprint!r}, state {state!r}: no answer within {self._limit:g} s"
                 raise HandlerFailed(TaskError("timeout", text, "handler_timeout")) from late
@@ -120,9 +144,12 @@ class HandlerHost:
             await child.ask({"call": "catalog"}, self._start_limit)  # it answers when everything is loaded
         except (TimeoutError, ChildDied) as error:
             await self._end(child)
-            text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
-            raise HandlerFailed(TaskError("transient", text, "handler_host")) from error
+            raise self._unloadable(error) from error
         return child
+
+    def _unloadable(self, error: Exception) -> HandlerFailed:
+        text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
+        return HandlerFailed(TaskError("transient", text, "handler_host"))
 
     async def _end(self, child: "_Child") -> None:
         self._children.discard(child)
@@ -140,12 +167,12 @@ class _Child:
         self._process = process
 
     @classmethod
-    async def start(cls, folder: Path) -> "_Child":
+    async def start(cls, folder: Path | None) -> "_Child":
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "daybook.blueprint.host",
-            str(folder),
+            *([] if folder is None else [str(folder)]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
@@ -185,6 +212,9 @@ class _Child:
 
 
 def _action(said: Mapping[str, Any]) -> Action:
+    if "problems" in said:
+        text = "; ".join(said["problems"]) or "the text has no such blueprint"
+        raise HandlerFailed(TaskError("permanent", f"the blueprint cannot be loaded: {text}", "handler_host"))
     error = said.get("error")
     if error is not None:
         raise HandlerFailed(

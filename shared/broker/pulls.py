@@ -8,6 +8,7 @@ nothing else), after a reconnect, and when the server says that one ended.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Self
 
 import orjson
 
@@ -56,7 +57,7 @@ class PullSource(Source):
         *,
         window: int = 512,
         heartbeat: float = 5.0,
-    ) -> "PullSource":
+    ) -> Self:
         """Ask for messages of a consumer that exists. `heartbeat` is in seconds; twice that is silence."""
         source = cls(connection, stream, consumer, window, heartbeat)
         source._sid = await connection.listen(source._inbox.decode(), source._sink)

@@ -20,6 +20,13 @@ BEATS = "worker.*.beat"
 REPORTS = "report.*"
 COMMANDS = "command.*"
 FIRED = "fired.>"
+RESTART = "system.restart"
+"""Whoever holds state of the journal in memory ends when it hears this, to be started again. Development only."""
+CONTROLS = "control.>"
+
+PLACED = "@placed"
+"""The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
+PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
 
 
 def id_token(id: UUID) -> str:  # noqa: A002

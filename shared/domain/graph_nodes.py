@@ -52,7 +52,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work for a worker with the skill. `input` None means the payload; times are seconds."""
+    """Work for a worker with the skill. `input` None means the payload; times are seconds.
+
+    `placement` is what the worker must be beside having the skill.
+    """
 
     name: str
     skill: str
@@ -63,6 +66,7 @@ class Task:
     limits: tuple[dict[str, Json], ...] = ()
     claim: bool = False
     urgency: int | None = None
+    placement: dict[str, Json] | None = None
     kind: Literal["task"] = "task"
 
 

@@ -155,6 +155,13 @@ class Fields:
             self.complain(str(error))
             return ()
 
+    def placement(self) -> dict[str, Json] | None:
+        value = self.json("placement")
+        if value is not None and not isinstance(value, dict):
+            self.complain("placement must be an object")
+            return None
+        return value or None
+
     def failures(self) -> Literal["fail", "collect"]:
         value = self.text("failures", "fail")
         if value == "collect":
@@ -192,6 +199,7 @@ def _task(fields: Fields) -> Node:
         limits=fields.limits(),
         claim=fields.flag("claim"),
         urgency=None if urgency < 0 else urgency,
+        placement=fields.placement(),
     )
 
 

@@ -20,14 +20,14 @@ from eventsourcing.utils import get_topic
 
 from shared.application.clock import from_us, to_us
 from shared.application.ports import Decision, JournalError, Recorded, StoredCommit
-from shared.broker.subjects import id_token, skill_token
+from shared.broker.subjects import PLACED, id_token, skill_token
 from shared.journal.chain import tip_of, verify
 
 A = TypeVar("A", bound=Aggregate)
 Event = AggregateEvent
 
 RELEASE = "TaskReleased"
-"""The event that ends a commit and sends it to the queue of its `skill`."""
+"""The event that ends a commit and sends it to the queue of its `skill`, or of the placed tasks."""
 
 
 class UnknownEvent(JournalError):
@@ -132,7 +132,8 @@ class Codec:
         for event in events:
             part.append(event)
             if self._plan_of[type(event)].releases:
-                parts.append((part, skill_token(event.__dict__["skill"])))
+                fields = event.__dict__
+                parts.append((part, PLACED if fields.get("placement") else skill_token(fields["skill"])))
                 part = []
         if part:
             parts.append((part, None))

@@ -128,7 +128,8 @@ class JetStreamJournal:
             answer = await api(self._connection, f"STREAM.INFO.{JOURNAL}", timeout=self.timeout)
         except BrokerError as error:
             raise JournalUnavailable(str(error)) from error
-        return int(answer["state"]["last_seq"])
+        state = answer["state"]
+        return int(state["last_seq"]) if state["messages"] else 0  # a journal that was emptied counts on
 
     def _place(self, aggregate: Aggregate) -> tuple[str, UUID, int]:
         return self.codec.kind_of(type(aggregate)), aggregate.id, aggregate.version

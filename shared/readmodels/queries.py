@@ -89,6 +89,16 @@ def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
     return totals
 
 
+def counts_of_tag(session: Session, tenant: str, name: str, value: str) -> dict[str, int]:
+    """How many of the tenant's jobs with this tag there are in each status. Walks over all of them."""
+    sql = """SELECT j.status, count(*) FROM job_tags AS t CROSS JOIN jobs AS j
+             WHERE t.tenant = ? AND t.name = ? AND t.value = ? AND j.first_sequence = t.first_sequence
+             GROUP BY j.status"""
+    if not all(storable(text) for text in (tenant, name, value)):
+        return {}
+    return {row[0]: row[1] for row in session.rows(sql, (tenant, name, value))}
+
+
 def counted(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:
     """How many jobs each (tenant, status) has, where there are any."""
     if tenant is None:

@@ -10,7 +10,12 @@ from shared.domain.values import Json
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task that a handler asks for; `name` tells the branches of a Parallel apart."""
+    """A task that a handler asks for; `name` tells the branches of a Parallel apart.
+
+    `placement` is what its worker must be beside having the skill; `event_transitions` lead from events that
+    the worker tells of to nodes; `result_timeout` is seconds for all attempts together; with `remember` an
+    object that the task gives is merged into the job's context.
+    """
 
     skill: str
     input: Json = None
@@ -19,6 +24,18 @@ class TaskSpec:
     run_timeout: float | None = None
     dispatch_timeout: float | None = None
     urgency: int | None = None
+    placement: Mapping[str, Json] | None = None
+    event_transitions: Mapping[str, str] | None = None
+    result_timeout: float | None = None
+    remember: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event that a handler tells of, beside its action."""
+
+    name: str
+    payload: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,7 @@ class GoTo:
     node: str
     payload: Json = None
     context: Mapping[str, Json] = field(default_factory=dict)
+    events: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,7 @@ class Dispatch:
     task: TaskSpec
     transitions: Mapping[str, str]
     context: Mapping[str, Json] = field(default_factory=dict)
+    events: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,7 @@ class Parallel:
     aggregate_into: str
     failures: str = "collect"
     context: Mapping[str, Json] = field(default_factory=dict)
+    events: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +81,7 @@ class AwaitApproval:
     message: str | None = None
     timeout: float | None = None
     context: Mapping[str, Json] = field(default_factory=dict)
+    events: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +92,10 @@ class RunWorkflow:
     transitions: Mapping[str, str]
     input: Json = None
     version: int | None = None
+    dispatch_timeout: float | None = None
+    result_timeout: float | None = None
     context: Mapping[str, Json] = field(default_factory=dict)
+    events: tuple[Emission, ...] = ()
 
 
 Action: TypeAlias = GoTo | Dispatch | Parallel | AwaitApproval | RunWorkflow
@@ -86,6 +110,8 @@ def to_json(action: Action) -> dict[str, Json]:
             document[name] = _task_json(value)
         elif name == "tasks":
             document[name] = [_task_json(task) for task in value]
+        elif name == "events":
+            continue  # they are events themselves
         elif isinstance(value, Mapping):
             if value:
                 document[name] = dict(value)
@@ -109,6 +135,6 @@ def _task_json(task: TaskSpec) -> dict[str, Json]:
     document: dict[str, Json] = {}
     for name in task.__slots__:
         value = getattr(task, name)
-        if value is not None:
-            document[name] = dict(value) if name == "retry" else value
+        if value is not None and value is not False:
+            document[name] = dict(value) if isinstance(value, Mapping) and name != "input" else value
     return document

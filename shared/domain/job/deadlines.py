@@ -50,6 +50,8 @@ def _limits(task: Task) -> Iterator[tuple[int, str]]:
         yield task.not_before, "retry"
     elif task.status in ("queued", "released") and task.dispatch_by is not None:
         yield task.dispatch_by, "waiting"
+    if task.result_by is not None and task.status != "retry_scheduled":
+        yield task.result_by, "result"
     if task.until is not None:
         yield task.until, "lease"
     if task.run_timeout is not None and task.started_at is not None:
@@ -63,8 +65,8 @@ def _time_out(job: "Job", task: Task, what: str, facts: Facts) -> None:
         return
     error = TaskError("timeout", _MESSAGES[what], f"{what}_timeout")
     walk.emit(TaskTimedOut, task=task.id, attempt=task.attempt, what=what, error=error.to_json())
-    if what == "waiting":
-        # Nobody took it: another attempt would wait for the same workers.
+    if what in ("waiting", "result"):
+        # Nobody took it, or time is up for all attempts: another one would not help.
         walk.fail(task.node, task.parent, task.branch, error, task.transitions)
     else:
         offers.attempt_failed(walk, task, error)
@@ -75,4 +77,5 @@ _MESSAGES = {
     "waiting": "no worker took the task in time",
     "lease": "the worker did not renew its lease",
     "executing": "the task ran too long",
+    "result": "there was no result in time",
 }

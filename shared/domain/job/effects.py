@@ -33,13 +33,18 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True)
 class StartChild:
-    """Accept the job `child`, unless it exists, and tell its end by `Job.child_ended`."""
+    """Accept the job `child`, unless it exists, and tell its end by `Job.child_ended`.
+
+    `deadline` and `dispatch_timeout` are its own; where they are None it has its parent's.
+    """
 
     activation: int
     child: UUID
     workflow: str
     version: int | None
     input: Json
+    dispatch_timeout: float | None = None
+    deadline: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,17 @@ def outstanding(job: JobState) -> list[Effect]:
             case Handling() if not job.paused:
                 effects.append(RunHandler(live.id, live.node, live.handler, live.payload, live.attempt))
             case Child() if not job.paused:
-                effects.append(StartChild(live.id, UUID(live.child), live.workflow, live.version, live.input))
+                effects.append(
+                    StartChild(
+                        live.id,
+                        UUID(live.child),
+                        live.workflow,
+                        live.version,
+                        live.input,
+                        live.dispatch_timeout,
+                        live.deadline,
+                    )
+                )
     effects.extend(CancelChild(activation, UUID(child)) for activation, child in job.orphans.items())
     return effects
 

@@ -72,6 +72,8 @@ class JobAccepted(JobEvent, Aggregate.Created):
     native_priority: Json = None
     metadata: dict[str, Json] | None = None
     trigger: str = "api"
+    policy: dict[str, Json] | None = None
+    max_transitions: int | None = None
 
     def mutate(self, aggregate: Any) -> Any:
         """The job that begins so. What the library does here costs 11 µs for as many fields as these."""
@@ -86,7 +88,12 @@ class JobAccepted(JobEvent, Aggregate.Created):
 @dataclass(frozen=True)
 class TaskOffered(JobEvent):
     """The whole of a task. (`activation`, `parent`, `branch`) place it in the graph, `retry` and
-    `transitions` override what its node says, `limits` are the keys it counts against."""
+    `transitions` override what its node says, `limits` are the keys it counts against.
+
+    `placement` is what its worker must be beside having the skill; `event_transitions` lead from the names
+    of events to nodes; `result_by` is when it is too late for a result; with `remember` an object that it
+    gives is merged into the job's context.
+    """
 
     task: int
     skill: str
@@ -107,6 +114,10 @@ class TaskOffered(JobEvent):
     workflow: str | None = None
     tenant: str = ""
     trace: str | None = None
+    placement: dict[str, Json] | None = None
+    event_transitions: dict[str, str] | None = None
+    result_by: int | None = None
+    remember: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +202,8 @@ class TaskSucceeded(JobEvent):
         task.worker, task.started_at = self.worker, self.started_at or task.started_at
         task.result = (self.attempt, self.worker, self.port, self.output)
         aggregate.outputs[task.node] = self.output
+        if task.remember and isinstance(self.output, dict):
+            aggregate.context.update(self.output)
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,30 @@ class TaskCancelled(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         aggregate.close(self.task, "cancelled")
+
+
+@dataclass(frozen=True)
+class EventEmitted(JobEvent):
+    """Somebody told something about the job: a worker about its `task`, or a handler (no task).
+
+    `id` is the teller's own, so that telling it again is not recorded.
+    """
+
+    name: str
+    payload: Json = None
+    by: str = ""
+    id: str = ""
+    task: int | None = None
+    attempt: int | None = None
+
+    def apply(self, aggregate: JobState) -> None:
+        if self.id:
+            aggregate.emitted.add(self.id)
+        if self.task is None:
+            return
+        task = aggregate.live_tasks[self.task]
+        if task.remember and self.name in (task.event_transitions or {}) and isinstance(self.payload, dict):
+            aggregate.context.update(self.payload)
 
 
 @dataclass(frozen=True)
@@ -347,6 +384,7 @@ EVENTS: tuple[type[JobEvent], ...] = (
     TaskTimedOut,
     TaskRetryScheduled,
     TaskCancelled,
+    EventEmitted,
     ReportIgnored,
     JobPaused,
     JobResumed,

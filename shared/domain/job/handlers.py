@@ -7,8 +7,9 @@ from shared.domain.errors import NotThere
 from shared.domain.graph_nodes import State, Target
 from shared.domain.job import actions, offers
 from shared.domain.job.actions import Action, AwaitApproval, Dispatch, GoTo, Parallel, RunWorkflow, TaskSpec
+from shared.domain.job.events import EventEmitted
 from shared.domain.job.node_events import BranchesForked
-from shared.domain.job.spec import Facts
+from shared.domain.job.spec import Facts, allowed_skills
 from shared.domain.job.state import Handling
 from shared.domain.job.wait_events import (
     HandlerDecided,
@@ -31,8 +32,17 @@ def act(job: "Job", activation: int, action: Action, facts: Facts) -> None:
     actions.check(action)
     walk = Walk(job, facts)
     walk.emit(HandlerDecided, activation=activation, action=actions.to_json(action))
+    by = f"handler:{handling.node}"
+    for told in action.events:
+        walk.emit(EventEmitted, name=told.name, payload=told.payload, by=by)
     unknown = [node for node in _named(action) if node not in facts.graph.nodes]
-    if unknown:
+    forbidden = _forbidden(job, action)
+    if forbidden:
+        why = f"node {handling.node!r}: the job's policy does not allow the skill {forbidden[0]!r}"
+        error = TaskError("permanent", why, "policy_violation")
+        quarantine = RetryPolicy.of(job.spec.retry).quarantines(error.kind)
+        walk.fail(handling.node, handling.parent, handling.branch, error, quarantine=quarantine)
+    elif unknown:
         why = f"node {handling.node!r}: the handler names {unknown[0]!r}, which is no node"
         error = TaskError("contract_violation", why, "unknown_node")
         walk.fail(handling.node, handling.parent, handling.branch, error)
@@ -76,7 +86,9 @@ def _named(action: Action) -> list[str]:
             return [node]
         case Parallel(aggregate_into=node):
             return [node]
-        case Dispatch(transitions=transitions) | AwaitApproval(transitions=transitions):
+        case Dispatch(task=task, transitions=transitions):
+            return [*transitions.values(), *(task.event_transitions or {}).values()]
+        case AwaitApproval(transitions=transitions):
             return list(transitions.values())
         case RunWorkflow(transitions=transitions):
             return list(transitions.values())
@@ -105,6 +117,8 @@ def _carry_out(walk: Walk, handling: Handling, action: Action) -> None:
                 parent,
                 branch,
                 dict(action.transitions),
+                action.dispatch_timeout,
+                action.result_timeout,
             )
         case _:
             assert_never(action)
@@ -168,4 +182,18 @@ def _offer(
         run_timeout=task.run_timeout or spec.run_timeout,
         retry=None if retry is None else dict(retry),
         transitions=transitions,
+        placement=None if task.placement is None else dict(task.placement),
+        event_transitions=None if task.event_transitions is None else dict(task.event_transitions),
+        result_timeout=task.result_timeout,
+        remember=task.remember,
     )
+
+
+def _forbidden(job: "Job", action: Action) -> list[str]:
+    """The skills that the action asks for and the job's policy does not allow."""
+    allowed = allowed_skills(job.spec.policy or {})
+    if allowed is None:
+        return []
+    tasks = action.tasks if isinstance(action, Parallel) else ()
+    wanted = (action.task,) if isinstance(action, Dispatch) else tasks
+    return [task.skill for task in wanted if task.skill not in allowed]

@@ -11,10 +11,12 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from shared.domain.errors import IllegalTransition, NotThere
+from shared.domain.graph_nodes import Target
 from shared.domain.job import effects, handlers, offers, waits
 from shared.domain.job.actions import Action
 from shared.domain.job.deadlines import expire, next_due
 from shared.domain.job.events import (
+    EventEmitted,
     JobAccepted,
     JobCancelled,
     JobEvent,
@@ -22,6 +24,7 @@ from shared.domain.job.events import (
     JobResumed,
     LeaseRenewed,
     ReportIgnored,
+    TaskCancelled,
     TaskClaimed,
     TaskFailed,
     TaskProgressed,
@@ -172,10 +175,11 @@ class Job(JobState, Aggregate):
         output: Json,
         error: Mapping[str, Json] | None,
         facts: Facts,
+        final_state: str | None = None,
     ) -> None:
         """A child job ended with the final status `outcome`. Raises NotThere for a stranger."""
         if self.ended is None:
-            waits.child_ended(self, activation, child, outcome, output, error, facts)
+            waits.child_ended(self, activation, child, outcome, output, error, facts, final_state)
 
     def act(self, activation: int, action: Action, facts: Facts) -> None:
         """The handler of a state node decided. Raises NotThere, or InvalidValue for an empty action."""
@@ -254,6 +258,36 @@ class Job(JobState, Aggregate):
                 progress=reached,
                 message=known.message if message is None else message,
             )
+        return ACCEPTED
+
+    def emit(
+        self,
+        task: int,
+        attempt: int,
+        worker: str,
+        name: str,
+        payload: Json,
+        facts: Facts,
+        id: str = "",  # noqa: A002
+    ) -> Verdict:
+        """The worker tells of something. Where the task has a transition for it, the job goes there at once.
+
+        The same `id` again is no event.
+        """
+        refused = self._objection(task, attempt, worker, "event", facts)
+        if id and id in self.emitted:
+            return refused or ACCEPTED
+        if refused is not None:
+            return refused
+        walk = Walk(self, facts)
+        by = f"worker:{worker}"
+        walk.emit(EventEmitted, name=name, payload=payload, by=by, id=id, task=task, attempt=attempt)
+        told = self.tasks[task]
+        to = (told.event_transitions or {}).get(name)
+        if to is not None:
+            walk.emit(TaskCancelled, task=task, attempt=attempt)
+            walk.arrive(Target(to), told.node, told.parent, told.branch, payload)
+            walk.run()
         return ACCEPTED
 
     def succeed(

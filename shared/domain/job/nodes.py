@@ -64,6 +64,11 @@ def _enter(walk: "Walk", node: IdleNode, parent: int, branch: int, payload: Json
             walk.emit(NodePassed, activation=activation, node=node.name, port=port)
             walk.leave(node.name, port, parent, branch, payload)
         case State():
+            bound = walk.job.spec.max_transitions
+            if bound is not None and walk.job.states_entered >= bound:
+                why = f"node {node.name!r}: the job went through the maximum transitions ({bound})"
+                walk.end(TaskError("permanent", why, "transition_bound"))
+                return
             walk.emit(
                 HandlerAwaited,
                 activation=activation,

@@ -6,7 +6,7 @@ from shared.domain.errors import ExpressionError
 from shared.domain.graph_nodes import Task as TaskNode
 from shared.domain.graph_reading import limits_of
 from shared.domain.job.events import JobCancelled, JobEvent, TaskQueued, TaskReleased, TaskRetryScheduled
-from shared.domain.job.state import Task
+from shared.domain.job.state import Group, Task
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import Json, TaskError, seconds_us, span_us
 
@@ -35,6 +35,7 @@ def enter(walk: "Walk", node: TaskNode, parent: int, branch: int, payload: Json)
         retry=node.retry,
         claim=node.claim,
         limits=node.limits,
+        placement=node.placement,
     )
 
 
@@ -53,13 +54,17 @@ def offer(
     claim: bool = False,
     limits: tuple[dict[str, Json], ...] = (),
     transitions: dict[str, str] | None = None,
+    placement: dict[str, Json] | None = None,
+    event_transitions: dict[str, str] | None = None,
+    result_timeout: float | None = None,
+    remember: bool = False,
 ) -> None:
     """A new task is released; or held, when the job is paused, a limit counts it or there is no room."""
     job = walk.job
     spec = job.spec
     if spec.concurrency or spec.rate:
         limits = (*limits, *limits_of(spec.concurrency, spec.rate))
-    held = job.paused or limits or not walk.facts.has_room(skill)
+    held = job.paused or limits or _lacks_room(walk, skill, placement)
     walk.emit(
         TaskQueued if held else TaskReleased,
         task=len(job.tasks) + 1,
@@ -71,7 +76,7 @@ def offer(
         branch=branch,
         claim=claim,
         urgency=urgency,
-        dispatch_by=_dispatch_by(walk, dispatch_timeout),
+        dispatch_by=_from_now(walk, dispatch_timeout),
         dispatch_timeout=dispatch_timeout,
         run_timeout=run_timeout,
         retry=retry,
@@ -80,13 +85,17 @@ def offer(
         workflow=spec.workflow,
         tenant=spec.tenant,
         trace=spec.trace,
+        placement=placement,
+        event_transitions=event_transitions,
+        result_by=_from_now(walk, result_timeout),
+        remember=remember,
     )
 
 
 def offer_again(walk: "Walk", task: Task, attempt: int) -> None:
     """The next attempt of a task is released, or held."""
-    held = walk.job.paused or task.limits or not walk.facts.has_room(task.skill)
-    dispatch_by = _dispatch_by(walk, task.dispatch_timeout)
+    held = walk.job.paused or task.limits or _lacks_room(walk, task.skill, task.placement)
+    dispatch_by = _from_now(walk, task.dispatch_timeout)
     _hand_out(walk, task, TaskQueued if held else TaskReleased, attempt, dispatch_by)
 
 
@@ -98,7 +107,7 @@ def release(walk: "Walk", task: Task) -> None:
 def attempt_failed(walk: "Walk", task: Task, error: TaskError, by: str = "") -> None:
     """What follows of a failed or timed-out attempt: another one, an edge, or the end."""
     policy = RetryPolicy.of(walk.job.spec.retry, task.retry)
-    if error.kind in policy.quarantine:
+    if error.kind in policy.quarantine and not _is_answered(walk, task, error):
         walk.end(error, quarantine=True)
     elif error.kind == "cancelled":
         _stopped(walk, task, error, by)
@@ -143,13 +152,23 @@ def _hand_out(walk: "Walk", task: Task, event: type[JobEvent], attempt: int, dis
         workflow=spec.workflow,
         tenant=spec.tenant,
         trace=spec.trace,
+        placement=task.placement,
+        event_transitions=task.event_transitions,
+        result_by=task.result_by,
+        remember=task.remember,
     )
 
 
 def _stopped(walk: "Walk", task: Task, error: TaskError, by: str) -> None:
     """The worker says that the task was cancelled: by its edge, or by the end of the job."""
     stopped = TaskError(error.kind, error.message, error.code, error.details, error.port or "cancelled")
-    target = walk.failure_target(task.node, stopped, task.transitions)
+    if _is_collected(walk, task):
+        walk.fail(task.node, task.parent, task.branch, stopped, {})
+        return
+    chosen = task.transitions
+    if chosen is not None:  # a handler's word for failures is not one for this
+        chosen = {port: to for port, to in chosen.items() if port == stopped.port}
+    target = walk.failure_target(task.node, stopped, chosen)
     if target is not None:
         walk.arrive(target, task.node, task.parent, task.branch, {"error": error.to_json()})
     else:
@@ -157,5 +176,24 @@ def _stopped(walk: "Walk", task: Task, error: TaskError, by: str) -> None:
         walk.emit(JobCancelled, reason=error.message, by=by)
 
 
-def _dispatch_by(walk: "Walk", seconds: float | None) -> int | None:
+def _from_now(walk: "Walk", seconds: float | None) -> int | None:
     return None if seconds is None else walk.facts.now_us + seconds_us(seconds)
+
+
+def _lacks_room(walk: "Walk", skill: str, placement: dict[str, Json] | None) -> bool:
+    """A placed task waits where it is matched, so it takes no place of those that any worker may take."""
+    return placement is None and not walk.facts.has_room(skill)
+
+
+def _is_answered(walk: "Walk", task: Task, error: TaskError) -> bool:
+    """Whether the handler that asked for the task said what follows its failure."""
+    if _is_collected(walk, task):
+        return True
+    return task.transitions is not None and (
+        walk.failure_target(task.node, error, task.transitions) is not None
+    )
+
+
+def _is_collected(walk: "Walk", task: Task) -> bool:
+    owner = walk.job.activations.get(task.parent)
+    return isinstance(owner, Group) and owner.failures == "collect"

@@ -43,7 +43,8 @@ class JobSpec:
     `definition` is the hash of its graph ("" means that of the facts); `deadline` microseconds since the
     epoch; `dispatch_timeout` seconds that a task waits for a worker, `run_timeout` seconds that it runs;
     `concurrency` {"key", "limit"}; `rate` {"key", "limit", "per_seconds"}; `parent` {"job", "activation"};
-    `retry` fields of RetryPolicy; `trace` a traceparent.
+    `retry` fields of RetryPolicy; `trace` a traceparent; `policy` {"allowed_skills"} bounds what its handlers
+    may dispatch, `max_transitions` how many states it may enter.
     """
 
     workflow: str | None = None
@@ -71,6 +72,8 @@ class JobSpec:
     native_priority: Json = None
     metadata: dict[str, Json] | None = None
     trigger: str = "api"
+    policy: dict[str, Json] | None = None
+    max_transitions: int | None = None
 
     def check(self) -> None:
         """Raises InvalidValue for a value that means nothing."""
@@ -83,3 +86,17 @@ class JobSpec:
             RetryPolicy.of(self.retry)
         if self.concurrency or self.rate:
             limits_of(self.concurrency, self.rate)
+        if self.policy is not None:
+            allowed_skills(self.policy)
+        if self.max_transitions is not None and self.max_transitions < 1:
+            raise InvalidValue(f"max_transitions must be at least 1, not {self.max_transitions}")
+
+
+def allowed_skills(policy: dict[str, Json]) -> list[str] | None:
+    """The skills that a policy allows, None for all. Raises InvalidValue."""
+    allowed = policy.get("allowed_skills")
+    if allowed is None:
+        return None
+    if not isinstance(allowed, list) or not allowed or not all(isinstance(name, str) for name in allowed):
+        raise InvalidValue("policy: allowed_skills must be a list of texts that is not empty")
+    return [str(name) for name in allowed]

@@ -58,6 +58,10 @@ class Task:
     not_before: int | None = None
     progress: float = 0.0
     message: str | None = None
+    placement: dict[str, Json] | None = None
+    event_transitions: dict[str, str] | None = None
+    result_by: int | None = None
+    remember: bool = False
     late: list[int] = field(default_factory=list)
     result: tuple[Json, ...] | None = None
 
@@ -91,6 +95,8 @@ class Child:
     version: int | None
     input: Json
     transitions: dict[str, str] | None
+    dispatch_timeout: float | None = None
+    deadline: int | None = None
 
 
 @dataclass(slots=True)
@@ -166,7 +172,8 @@ class JobState:
 
     `live_tasks` and `activations` hold what has not ended; `outputs` the last output of each node;
     `signals` those that came before their wait, `received` and `approvals` the last of each name;
-    `ignored` the reports recorded as ignored; `orphans` children (activation, id) that nobody waits for.
+    `ignored` the reports recorded as ignored; `orphans` children (activation, id) that nobody waits for;
+    `emitted` the ids of events that were told; `state` the state node entered last, of `states_entered`.
     """
 
     spec: "JobAccepted"
@@ -181,6 +188,9 @@ class JobState:
     approvals: dict[str, str]
     ignored: set[tuple[int, int, str, str, str]]
     orphans: dict[int, str]
+    emitted: set[str]
+    state: str | None
+    states_entered: int
     paused: bool
     ended: Status | None
     output: Json
@@ -199,6 +209,9 @@ class JobState:
         self.approvals = {}
         self.ignored = set()
         self.orphans = {}
+        self.emitted = set()
+        self.state = None
+        self.states_entered = 0
         self.paused = False
         self.ended = None
         self.output = None
@@ -226,6 +239,10 @@ class JobState:
                 event.retry,
                 event.limits,
                 event.transitions,
+                placement=event.placement,
+                event_transitions=event.event_transitions,
+                result_by=event.result_by,
+                remember=event.remember,
             )
             self.tasks[event.task] = task
             self.last_activation = event.activation

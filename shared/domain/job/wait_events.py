@@ -93,7 +93,10 @@ class WaitEnded(JobEvent):
 
 @dataclass(frozen=True)
 class ChildStarted(JobEvent):
-    """Another job is to do the work; its id `child` follows from this job's, so it starts once."""
+    """Another job is to do the work; its id `child` follows from this job's, so it starts once.
+
+    `deadline` is its own, microseconds since the epoch; `dispatch_timeout` seconds for each of its tasks.
+    """
 
     activation: int
     node: str
@@ -104,6 +107,8 @@ class ChildStarted(JobEvent):
     transitions: dict[str, str] | None = None
     parent: int = 0
     branch: int = 0
+    dispatch_timeout: float | None = None
+    deadline: int | None = None
 
     def apply(self, aggregate: JobState) -> None:
         aggregate.activate(
@@ -117,25 +122,38 @@ class ChildStarted(JobEvent):
                 self.version,
                 self.input,
                 self.transitions,
+                self.dispatch_timeout,
+                self.deadline,
             )
         )
 
 
 @dataclass(frozen=True)
 class ChildEnded(JobEvent):
-    """The child job ended; `outcome` is its final status."""
+    """The child job ended; `outcome` is its final status, `final_state` the state it was in, if it has any.
+
+    The handler that asked for it finds `sub_job_<id>_result` in the job's context.
+    """
 
     activation: int
     child: str
     outcome: str
     output: Json = None
     error: dict[str, Json] | None = None
+    final_state: str | None = None
 
     def apply(self, aggregate: JobState) -> None:
-        if aggregate.orphans.pop(self.activation, None) is None:
-            child = aggregate.deactivate(self.activation)
-            if self.error is None:
-                aggregate.outputs[child.node] = self.output
+        if aggregate.orphans.pop(self.activation, None) is not None:
+            return
+        child = aggregate.deactivate(self.activation)
+        if self.error is None:
+            aggregate.outputs[child.node] = self.output
+        if isinstance(child, Child) and child.transitions is not None:
+            aggregate.context[f"sub_job_{self.child}_result"] = {
+                "outcome": "success" if self.error is None else "failure",
+                "final_state": self.final_state,
+                "error_message": None if self.error is None else self.error["message"],
+            }
 
 
 @dataclass(frozen=True)
@@ -150,6 +168,8 @@ class HandlerAwaited(JobEvent):
     branch: int = 0
 
     def apply(self, aggregate: JobState) -> None:
+        aggregate.state = self.node
+        aggregate.states_entered += 1
         aggregate.activate(
             Handling(self.activation, self.node, self.parent, self.branch, self.handler, self.payload)
         )

@@ -94,6 +94,7 @@ def child_ended(
     output: Json,
     error: Mapping[str, Json] | None,
     facts: Facts,
+    final_state: str | None = None,
 ) -> None:
     """The child's end wakes the parent, whatever it was."""
     if activation > job.last_activation:
@@ -113,6 +114,7 @@ def child_ended(
         outcome=outcome,
         output=output,
         error=None if reason is None else reason.to_json(),
+        final_state=final_state,
     )
     if reason is None:
         walk.leave(live.node, SUCCESS_PORT, live.parent, live.branch, output, live.transitions)

@@ -31,8 +31,9 @@ from shared.domain.job.node_events import NodeCancelled
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import Group, Region, Repetition
 from shared.domain.job.wait_events import ChildStarted
+from shared.domain.retry import RetryPolicy
 from shared.domain.template import Template
-from shared.domain.values import Json, TaskError
+from shared.domain.values import Json, TaskError, seconds_us
 
 if TYPE_CHECKING:
     from shared.domain.job.job import Job
@@ -197,12 +198,16 @@ class Walk:
         parent: int,
         branch: int,
         transitions: dict[str, str] | None = None,
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
     ) -> None:
         """A child job is to do the work of a node."""
         activation = self.job.last_activation + 1
         if self.job.spec.depth >= MAX_DEPTH:
             why = f"node {node!r}: jobs are nested deeper than {MAX_DEPTH}"
-            self.fail(node, parent, branch, TaskError("permanent", why, "depth_bound"), transitions)
+            error = TaskError("permanent", why, "depth_bound")
+            quarantine = RetryPolicy.of(self.job.spec.retry).quarantines(error.kind)
+            self.fail(node, parent, branch, error, transitions, quarantine)
             return
         self.emit(
             ChildStarted,
@@ -215,6 +220,8 @@ class Walk:
             transitions=transitions,
             parent=parent,
             branch=branch,
+            dispatch_timeout=dispatch_timeout,
+            deadline=None if result_timeout is None else self.facts.now_us + seconds_us(result_timeout),
         )
 
     def render(self, template: Template, parent: int, branch: int, payload: Json) -> Json:

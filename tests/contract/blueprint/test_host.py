@@ -83,7 +83,9 @@ def asked(how: str) -> dict[str, Any]:
     [
         (
             "dispatch",
-            Dispatch(TaskSpec("stock", {"n": 1}, run_timeout=5, urgency=9), {"success": "finished"}),
+            Dispatch(
+                TaskSpec("stock", {"n": 1}, run_timeout=5, urgency=9, remember=True), {"success": "finished"}
+            ),
         ),
         ("parallel", Parallel((TaskSpec("a", 1), TaskSpec("b", name="second")), "finished", "fail")),
         ("approval", AwaitApproval("legal", {"yes": "finished"}, "?", 3)),

@@ -75,6 +75,14 @@ class CurrentReads:
                 counts[job.status] = counts.get(job.status, 0) + 1
         return counts
 
+    async def counts_of_tag(self, tenant: str, name: str, value: str) -> dict[str, int]:
+        self._check()
+        counts: dict[str, int] = {}
+        for job in await self._all():
+            if job.tenant == tenant and job.tags.get(name) == value:
+                counts[job.status] = counts.get(job.status, 0) + 1
+        return counts
+
     async def workers(self) -> list[WorkerSummary]:
         self._check()
         return [WorkerSummary("w", "w1")]

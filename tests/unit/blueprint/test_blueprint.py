@@ -79,9 +79,9 @@ def test_the_edges_show_where_a_handler_may_lead() -> None:
 def test_a_dispatch_is_recorded_with_the_context_that_was_kept() -> None:
     assert order().run_handler("check", {"input": {"item": "tea"}}) == {
         "type": "Dispatch",
-        "task": {"skill": "stock", "input": {"item": "tea"}},
+        "task": {"skill": "stock", "input": {"item": "tea"}, "remember": True},
         "transitions": {"success": "approve", "failure": "failed"},
-        "context": {"item": "tea"},
+        "context": {"item": "tea", "@updated": ["item"]},
     }
 
 
@@ -167,7 +167,7 @@ def no_decisions(actions: Actions) -> None:
 
 
 def odd_task(actions: Actions) -> None:
-    actions.dispatch_parallel([{"skil": "x"}], "s")  # type: ignore[list-item]
+    actions.dispatch_parallel([{"skil": "x"}], "s")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""The clients: who a token belongs to, and how much of the month is left to them.
+
+`clients.toml` has a table a client: `token` (or `token_sha256`), and if wanted `plan`, `tenant`,
+`monthly_attempts`; everything else is the client's own and given to handlers. A file that cannot be read
+stops the start; one that breaks later is logged, and what was known stays known.
+"""
+
+import logging
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any, Final
+
+from services.api.dialects.avtomatika.answers import Refused
+from services.api.dialects.avtomatika.quotas import Quotas
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TENANT: Final = "default"
+LOOK_SECONDS: Final = 1.0
+"""How often a request looks whether the file has changed."""
+
+
+class BadClients(Exception):
+    """The file cannot be used. The message says why and shows no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A known client. `name` owns its jobs; `params` is what else stands in its table."""
+
+    name: str
+    tenant: str = DEFAULT_TENANT
+    plan: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    monthly_attempts: int | None = None
+
+    @property
+    def by(self) -> str:
+        """How commits name them."""
+        return f"client:{self.name}"
+
+    def owns(self, tenant: str, owner: str) -> bool:
+        return tenant == self.tenant and owner == self.name
+
+
+class Clients:
+    """Finds a client by its token. Tokens are kept as SHA-256 digests only."""
+
+    def __init__(
+        self,
+        token: str,
+        file: Path | None,
+        quotas: Quotas,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`token` is that of the client named "client". Raises BadClients."""
+        self._global = _keyed({sha256(token.encode()).digest(): Client("client")} if token else {})
+        self._file, self._quotas, self._monotonic = file, quotas, monotonic
+        self._known = dict(self._global)
+        self._looked, self._stamp = monotonic(), _stamp(file)
+        if file is not None:
+            self._known.update(_keyed(read_clients(file)))
+
+    def find(self, token: str | None) -> Client:
+        """The client of a token, with one request taken from its month. Raises Refused."""
+        client = self.known(token)
+        if client.monthly_attempts is not None and not self._quotas.take(
+            client.name, client.monthly_attempts
+        ):
+            raise Refused("Quota exceeded or not configured", 429)
+        return client
+
+    def known(self, token: str | None) -> Client:
+        """The client of a token. Raises Refused."""
+        if not token:
+            raise Refused("Missing X-Client-Token header", 401)
+        self._look()
+        digest = sha256(token.encode("utf-8", "surrogateescape")).digest()
+        # A dict compares digests, so its timing tells nothing of use about a token; the last word is
+        # constant-time.
+        known, client = self._known.get(digest, _NOBODY)
+        if client is None or not compare_digest(known, digest):
+            raise Refused("Unauthorized: Invalid token", 401)
+        return client
+
+    def _look(self) -> None:
+        now = self._monotonic()
+        if self._file is None or now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            clients = read_clients(self._file)
+        except BadClients as problem:
+            log.error("%s; the clients stay as they were", problem)
+            return
+        self._known = {**self._global, **_keyed(clients)}
+        log.info("%d clients are known from %s", len(clients), self._file)
+
+
+def read_clients(file: Path) -> dict[bytes, Client]:
+    """The clients of a file by the digests of their tokens. Raises BadClients."""
+    try:
+        tables = tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadClients(f"{file}: {error}") from error
+    found: dict[bytes, Client] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise BadClients(f"{file}: {name} is not a table")
+        digest = _digest_of(table, f"{file}: client {name!r}")
+        if digest in found:
+            raise BadClients(f"{file}: client {name!r} has the token of {found[digest].name!r}")
+        found[digest] = _client(name, table, f"{file}: client {name!r}")
+    return found
+
+
+def _keyed(clients: Mapping[bytes, Client]) -> dict[bytes, tuple[bytes, Client]]:
+    return {digest: (digest, client) for digest, client in clients.items()}
+
+
+def _digest_of(table: Mapping[str, Any], where: str) -> bytes:
+    token, digest = table.get("token"), table.get("token_sha256")
+    if isinstance(token, str) and token and digest is None:
+        return sha256(token.encode()).digest()
+    if isinstance(digest, str) and token is None:
+        try:
+            found = bytes.fromhex(digest)
+        except ValueError:
+            found = b""
+        if len(found) == sha256().digest_size:
+            return found
+        raise BadClients(f"{where}: token_sha256 is not 64 hex digits")
+    raise BadClients(f"{where}: it needs a token, which is a string")
+
+
+def _client(name: str, table: Mapping[str, Any], where: str) -> Client:
+    plan, tenant = table.get("plan"), table.get("tenant", DEFAULT_TENANT)
+    attempts = table.get("monthly_attempts")
+    if plan is not None and not isinstance(plan, str):
+        raise BadClients(f"{where}: plan is not a string")
+    if not isinstance(tenant, str) or not tenant:
+        raise BadClients(f"{where}: tenant is not a string")
+    if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int)):
+        raise BadClients(f"{where}: monthly_attempts is not an integer")
+    params = table.get("params")
+    own = {key: value for key, value in table.items() if key not in _OURS}
+    if isinstance(params, dict):
+        own = {**own, **params}
+    elif params is not None:
+        own["params"] = params
+    return Client(name, tenant, plan, own, attempts)
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int]:
+    """What changes when the file does; zeros when it is gone."""
+    if file is None:
+        return 0, 0, 0
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+_NOBODY: Final[tuple[bytes, None]] = (b"", None)
+_OURS: Final = frozenset({"token", "token_sha256", "plan", "tenant", "monthly_attempts", "params"})

@@ -1,0 +1,88 @@
+"""Throwing everything away, for development: the journal's streams, and all that derives from them.
+
+The dispatcher holds jobs in memory, so it is told to start again; whoever keeps processes running does the
+rest. Until all is empty nothing that is accepted is sure to stay.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from services.api.problems import retry_after
+from shared.application.definitions import Definitions
+from shared.broker import subjects
+from shared.broker.connection import Connection
+from shared.broker.errors import BrokerError, NoResponders
+from shared.broker.publisher import Publisher
+from shared.broker.streams import api
+
+log = logging.getLogger(__name__)
+
+NOBODY: Final = UUID(int=0)
+PATIENCE_SECONDS: Final = 30.0
+ASK_SECONDS: Final = 0.1
+
+Flush = Callable[[], Awaitable[None]]
+
+
+def flush_of(connection: Connection, publisher: Publisher, definitions: Definitions) -> Flush:
+    """The function that throws everything away; one at a time."""
+    one = asyncio.Lock()
+
+    async def flush() -> None:
+        async with one:
+            log.warning("everything is thrown away")
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await connection.publish(subjects.RESTART, b"")
+                    await _until_dispatching(publisher, False)
+                    for stream in (subjects.JOURNAL, subjects.TIMERS):
+                        await api(connection, f"STREAM.PURGE.{stream}", {})
+                    definitions.clear()
+                    await _rebuild(connection)
+                    await _until_dispatching(publisher, True)
+            except (TimeoutError, BrokerError) as error:
+                raise retry_after("not_ready", f"It is not all thrown away: {error}") from error
+
+    return flush
+
+
+async def _until_dispatching(publisher: Publisher, there: bool) -> None:
+    """Wait until somebody decides about jobs, or until nobody does."""
+    order = orjson.dumps({"command": "expire", "by": "system:flush"})
+    while True:
+        try:
+            await publisher.request(subjects.command(NOBODY), order, timeout=1.0)
+            answered = True
+        except NoResponders:
+            answered = False
+        except BrokerError:
+            answered = not there  # it may be on its way down, or up
+        if answered == there:
+            return
+        await asyncio.sleep(ASK_SECONDS)
+
+
+async def _rebuild(connection: Connection) -> None:
+    """Have the read model begin anew with what is left."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(_subject: bytes, _reply: bytes, _header: bytes, data: bytes) -> None:
+        said = orjson.loads(data) if data else {"done": True, "ok": False, "error": "nobody projects"}
+        if said.get("done") and not done.done():
+            if said.get("ok"):
+                done.set_result(None)
+            else:
+                done.set_exception(retry_after("not_ready", str(said.get("error"))))
+
+    inbox = connection.inbox()
+    subscription = await connection.listen(inbox, take)
+    try:
+        await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
+        await done
+    finally:
+        await connection.unlisten(subscription)

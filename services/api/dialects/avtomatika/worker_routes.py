@@ -1,0 +1,357 @@
+"""The workers' endpoints, below `/_worker`: bare ASGI, because two of them carry the load."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
+from services.api.connection import ON_GONE
+from services.api.dialects.avtomatika import worker_models as models
+from services.api.dialects.avtomatika import worker_translation as translation
+from services.api.dialects.avtomatika.task_ids import key_of, task_id_of
+from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
+from services.api.dialects.avtomatika.worker_events import EventRefused, Events
+from services.api.dialects.avtomatika.worker_socket import Sockets
+from services.api.front import Answer, respond
+from services.api.gateway.gateway import Gateway, UnknownWorker
+from services.api.gateway.greeting import HelloRefused
+from services.api.gateway.polls import Poll
+from services.api.problems import Problem
+from shared.application.clock import now_us
+from shared.application.commands import DispatcherSilent
+
+if TYPE_CHECKING:
+    from services.api.dialects.avtomatika.parts import AvtomatikaParts
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PROTOCOL: Final = "1.0b15"
+LONGEST_POLL_SECONDS: Final = 300.0
+LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
+"""Of what a worker sends; a result may be larger than what clients submit."""
+
+
+def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
+    """The endpoints; none where no worker may come."""
+    door = parts.worker_door
+    if door is None:
+        return []
+    return [
+        WebSocketRoute("/_worker/ws/{worker_id}", door.sockets),
+        Route("/_worker/{rest:path}", door, include_in_schema=False),
+    ]
+
+
+class Call:
+    """One request: who asks, and what."""
+
+    __slots__ = ("headers", "receive", "scope", "token", "worker")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        token, worker = self.headers.get(b"x-worker-token"), self.headers.get(b"x-worker-id")
+        self.token = None if token is None else token.decode("latin-1")
+        self.worker = None if worker is None else worker.decode("latin-1")
+
+    async def body(self) -> bytes:
+        """The whole body, whatever it calls itself. Raises Problem, ClientGone."""
+        headers = {name: value for name, value in self.headers.items() if name != b"content-type"}
+        body = await read_body(self.receive, headers, LIMITS)
+        inspect(body, LIMITS)
+        return body
+
+
+class WorkerDoor:
+    """The ASGI application of all that a worker may ask over HTTP."""
+
+    def __init__(self, gateway: Gateway, auth: WorkerAuth, poll_seconds: float) -> None:
+        """`poll_seconds` is how long a poll is held that does not say."""
+        self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
+        self._events = Events(gateway)
+        self.sockets = Sockets(gateway, auth, self._events)
+        self._exact: dict[str, tuple[str, Callable[[Call], Awaitable[Answer]]]] = {
+            "/_worker/workers/register": ("POST", self._register),
+            "/_worker/tasks/result": ("POST", self._result),
+            "/_worker/events": ("POST", self._event),
+            "/_worker/auth/token": ("POST", self._token),
+            "/_worker/auth/token/refresh": ("POST", self._refresh),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(scope, receive)
+        try:
+            answer = await self._answered(call, scope["path"], scope["method"])
+        except ClientGone:
+            return
+        except Denied as denied:
+            answer = refused(denied.text, denied.status)
+        except UnknownWorker:
+            answer = refused("Worker not found", 404)
+        except HelloRefused as refusal:
+            answer = refused(f"Invalid WorkerRegistration payload: {refusal}", 400)
+        except DispatcherSilent:
+            answer = refused("The orchestrator cannot decide just now", 503)
+            answer.headers.append((b"retry-after", b"1"))
+        except Problem as problem:
+            answer = refused(
+                problem.detail or problem.title, 400 if problem.status == 422 else problem.status
+            )
+        if answer.status == 204:
+            await send({"type": "http.response.start", "status": 204, "headers": answer.headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await respond(send, answer)
+
+    async def _answered(self, call: Call, path: str, method: str) -> Answer:
+        exact = self._exact.get(path)
+        if exact is not None:
+            call.scope["route"] = SimpleNamespace(path=path)
+            takes, handle = exact
+            if method != takes:
+                raise HTTPException(405, "Method Not Allowed", headers={"Allow": takes})
+            return await handle(call)
+        found = _WORKER.fullmatch(path)
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        polls = found[2] is not None
+        takes = "GET" if polls else "PATCH"
+        call.scope["route"] = SimpleNamespace(path="/_worker/workers/{worker_id}" + (found[2] or ""))
+        if method != takes:
+            raise HTTPException(405, "Method Not Allowed", headers={"Allow": takes})
+        worker = found[1]
+        self._auth.check(call.token, worker)
+        if call.worker not in (None, worker):
+            text = f"Message signer ID '{call.worker}' does not match worker ID '{worker}'"
+            raise Denied(403, text)
+        return await (self._next(call, worker) if polls else self._heartbeat(call, worker))
+
+    async def _register(self, call: Call) -> Answer:
+        body = await call.body()
+        document = _document(body)
+        worker = document.get("worker_id")
+        if not isinstance(worker, str) or not worker:
+            return refused("Missing or invalid worker_id in registration data", 400)
+        self._auth.check(call.token, worker)
+        if _NAME.fullmatch(worker) is None:
+            text = "Must be alphanumeric, underscores, or hyphens only."
+            return refused(f"Invalid worker_id: '{worker[:200]}'. {text}", 400)
+        if call.worker not in (None, worker):
+            raise Denied(403, "Immediate sender ID mismatch")
+        self._verify(call, document, worker)
+        registration = _decoded(models.registration_of, body, "WorkerRegistration")
+        await self._gateway.register(translation.profile_of(registration, document))
+        return accepted({"status": "registered", "version": PROTOCOL})
+
+    async def _heartbeat(self, call: Call, worker: str) -> Answer:
+        body = await call.body()
+        if not body or body == b"{}":
+            self._gateway.touch(worker)
+            return accepted({"status": "ttl_refreshed"})
+        beat = _decoded(models.heartbeat_of, body, "Heartbeat")
+        document = _document(body)
+        self._verify(call, document, worker)
+        words = self._gateway.words(worker)
+        if beat.status == "offline":
+            self._gateway.leave(worker)
+        elif beat.supported_skills:
+            changed = {**words, "supported_skills": document["supported_skills"]}
+            changed["skills_hash"] = beat.skills_hash
+            registration = msgspec.convert(changed, models.Registration)
+            self._gateway.reskill(translation.profile_of(registration, changed))
+            words = changed
+        listed = beat.current_tasks or []
+        keys = [key for key in map(key_of, listed) if key is not None]
+        unwanted = self._gateway.heartbeat(
+            worker,
+            keys,
+            status=beat.status or "idle",
+            usage=beat.usage,
+            listed=listed,
+            hot=None if beat.hot_skills is None else frozenset(beat.hot_skills),
+        )
+        answer: dict[str, Any] = {"status": "ok"}
+        if beat.skills_hash is not None and beat.skills_hash != words.get("skills_hash"):
+            answer["require_full_sync"] = True
+        if unwanted:
+            answer["cancel_task_ids"] = [task_id_of(key) for key in unwanted]
+        return accepted(answer)
+
+    async def _next(self, call: Call, worker: str) -> Answer:
+        query = dict(parse_qsl(call.scope["query_string"].decode("latin-1")))
+        skills = query.get("available_skills")
+        available = None if skills is None else frozenset(filter(None, skills.split(",")))
+        poll = self._gateway.poll(worker, available, _seconds(query.get("timeout"), self._poll_seconds))
+        with _watched(call, self._gateway, poll):
+            handed = await poll.answer
+        if handed is None:
+            return Answer(204, b"", [])
+        return accepted(translation.task_of(handed, now_us() // 1_000_000))
+
+    async def _result(self, call: Call) -> Answer:
+        body = await call.body()
+        result = _decoded(models.result_of, body, "TaskResult")
+        worker = call.worker or self._auth.named_by(call.token) or result.worker_id
+        if worker is None:
+            return refused("Missing worker_id: say X-Worker-ID", 400)
+        self._auth.check(call.token, worker)
+        self._verify(call, body, worker)
+        if result.worker_id not in (None, worker):
+            return accepted(translation.ignored("worker_mismatch", result.job_id, result.task_id))
+        key = key_of(result.task_id)
+        if key is None or str(key.job) != result.job_id.lower():
+            reason = "stale" if _UUID.fullmatch(result.job_id) else "job_not_found"
+            return accepted(translation.ignored(reason, result.job_id, result.task_id))
+        run = self._gateway.held(key)
+        verdict = await self._gateway.result(key, worker, translation.outcome_of(result, now_us()))
+        return accepted(translation.answer_of(verdict, result, run))
+
+    async def _event(self, call: Call) -> Answer:
+        body = await call.body()
+        worker = call.worker or self._auth.named_by(call.token) or _said_worker(body)
+        if worker is None:
+            return refused("Missing worker_id: say X-Worker-ID", 400)
+        self._auth.check(call.token, worker)
+        try:
+            event = models.event_of(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return accepted({"status": "error", "message": f"Invalid event payload: {error}"})
+        self._verify(call, body, worker, "bubbling_chain")
+        try:
+            return accepted(await self._events.take(event, worker))
+        except EventRefused as refusal:
+            return accepted({"status": "error", "message": f"Invalid event payload: {refusal}"})
+
+    async def _token(self, call: Call) -> Answer:
+        worker = call.worker or self._auth.named_by(call.token)
+        if worker is None:
+            return refused("Missing worker_id: say X-Worker-ID", 400)
+        self._auth.check(call.token, worker)
+        return accepted(self._auth.issue(worker))
+
+    async def _refresh(self, call: Call) -> Answer:
+        wanted = _decoded(models.refresh_of, await call.body() or b"{}", "TokenRefresh")
+        if not wanted.refresh_token:
+            return refused("Missing refresh_token in payload", 400)
+        return accepted(self._auth.refresh(wanted.refresh_token, call.worker))
+
+    def _verify(self, call: Call, said: bytes | Mapping[str, Any], worker: str, *unsigned: str) -> None:
+        if self._auth.signed:
+            document = _document(said) if isinstance(said, bytes) else said
+            self._auth.verify(document, call.token or "", worker, *unsigned)
+
+
+class HttpWorkers:
+    """The workers behind the gateway as the dialect's clients see them."""
+
+    def __init__(self, gateway: Gateway, auth: WorkerAuth) -> None:
+        self._gateway, self._auth = gateway, auth
+
+    def registrations(self) -> list[Mapping[str, Any]]:
+        """What each said of itself: its registration and its last heartbeat, without secrets."""
+        return [
+            {
+                **view.words,
+                "worker_id": view.name,
+                "status": view.status,
+                "usage": dict(view.usage),
+                "current_tasks": list(view.listed),
+                "reputation": 1.0,
+                "_internal_load": view.running,
+            }
+            for view in self._gateway.workers()
+        ]
+
+    def reload(self) -> bool:
+        """Read the file of the workers' tokens again; False when none is configured."""
+        return self._auth.reload()
+
+
+def accepted(content: Mapping[str, Any]) -> Answer:
+    return Answer(200, orjson.dumps(content, option=orjson.OPT_SORT_KEYS), [], JSON)
+
+
+def refused(text: str, status: int) -> Answer:
+    return Answer(status, orjson.dumps({"error": text}), [], JSON)
+
+
+@contextmanager
+def _watched(call: Call, gateway: Gateway, poll: Poll) -> Iterator[None]:
+    """While the body runs, a client that hangs up ends the poll."""
+
+    def gone() -> None:
+        gateway.gone(poll)
+
+    on_gone: list[Callable[[], None]] | None = call.scope.get(ON_GONE)
+    watcher = None
+    if on_gone is not None:
+        on_gone.append(gone)
+    else:  # a server that cannot tell: wait for its word
+        watcher = asyncio.ensure_future(_until_gone(call.receive, gone))
+    try:
+        yield
+    except BaseException:
+        gateway.gone(poll)
+        raise
+    finally:
+        if on_gone is not None and gone in on_gone:
+            on_gone.remove(gone)
+        if watcher is not None:
+            watcher.cancel()
+
+
+async def _until_gone(receive: Receive, gone: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone()
+
+
+def _decoded(decode: Callable[[bytes], T], body: bytes, model: str) -> T:
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem("malformed_request", f"Invalid {model} payload: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem("malformed_json", f"Invalid JSON body: {error}") from error
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem("malformed_json", f"Invalid JSON body: {error}") from error
+    if not isinstance(document, dict):
+        raise Problem("malformed_request", "Invalid payload: it must be an object")
+    return document
+
+
+def _said_worker(body: bytes) -> str | None:
+    worker = _document(body).get("worker_id")
+    return worker if isinstance(worker, str) else None
+
+
+def _seconds(text: str | None, default: float) -> float:
+    """How long a poll is held; what makes no sense counts as not said."""
+    try:
+        seconds = float(text) if text is not None else default
+    except ValueError:
+        return default
+    return min(LONGEST_POLL_SECONDS, seconds) if seconds >= 0 else default
+
+
+JSON: Final = b"application/json; charset=utf-8"
+_WORKER: Final = re.compile(r"/_worker/workers/([^/]+)(/tasks/next)?")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")

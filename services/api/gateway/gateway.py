@@ -1,0 +1,480 @@
+"""The gateway: what a dialect asks of it. One a process; see the package for what it is."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from services.api.gateway.greeting import Greeting, HelloRefused
+from services.api.gateway.handing import Hands
+from services.api.gateway.members import MOST_CONCURRENCY, Member, Profile, Stop, WorkerView
+from services.api.gateway.polls import Poll, Room
+from services.api.gateway.pulls import Supply
+from services.api.gateway.reports import ReportRefused, Reports
+from services.api.gateway.runs import Runs
+from services.api.gateway.tasks import Key, Run
+from shared.application.commands import DispatcherSilent
+from shared.application.ids import new_id
+from shared.broker import subjects
+from shared.broker.connection import Connection
+from shared.broker.messages import Message
+from shared.broker.publisher import Publisher
+from shared.broker.streams import declare_consumer
+from shared.domain.placement import Candidate
+from shared.domain.values import ACCEPTED, Json, Verdict
+from shared.domain.worker import worker_id
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 0.25
+PLACED_WINDOW: Final = 64
+MOST_PENDING: Final = 5_000
+ACK_WAIT_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 25.0
+"""How long a result waits for a dispatcher that is away before its worker is asked to say it again."""
+GREETING_SECONDS: Final = 3.0
+
+
+class UnknownWorker(Exception):
+    """Nobody of that name has registered here; it should do so (again)."""
+
+
+class Gateway:
+    """Made by `Gateway.open`; ended by `close`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        publisher: Publisher,
+        *,
+        lease_seconds: float,
+        beat_seconds: float,
+        silence_seconds: float,
+        beatless_seconds: float,
+        soft_limit: int,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection, self._publisher = connection, publisher
+        self._silence, self._beatless, self._beat_seconds = silence_seconds, beatless_seconds, beat_seconds
+        self._members: dict[str, Member] = {}
+        self._by_token: dict[str, str] = {}
+        self._stops: dict[str, list[Stop]] = {}
+        self._room = Room()
+        self._reports = Reports(publisher)
+        self._supply = Supply(connection, self._take_in, self._missing)
+        self._greeting = Greeting(publisher, self._supply, self._opened)
+        self._runs = Runs(self._reports, publisher.publish, self._stop, lease_seconds, ACK_WAIT_SECONDS / 3)
+        self._runs.on_end = self._ended
+        self._hands = Hands(
+            self._members,
+            self._room,
+            self._runs,
+            self._reports,
+            publisher.publish,
+            self._want,
+            beatless_seconds,
+            soft_limit,
+        )
+        self._sid = 0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        connection: Connection,
+        publisher: Publisher,
+        *,
+        lease_seconds: float = 60.0,
+        beat_seconds: float = 5.0,
+        silence_seconds: float = 120.0,
+        beatless_seconds: float = 300.0,
+        soft_limit: int = 3,
+    ) -> "Gateway":
+        """A gateway that serves. A worker that is silent for `silence_seconds` is gone; one that never
+        shows itself while it works keeps a task for `beatless_seconds`. Raises BrokerError.
+        """
+        gateway = cls(
+            connection,
+            publisher,
+            lease_seconds=lease_seconds,
+            beat_seconds=beat_seconds,
+            silence_seconds=silence_seconds,
+            beatless_seconds=beatless_seconds,
+            soft_limit=soft_limit,
+        )
+        await declare_consumer(connection, subjects.JOURNAL, PLACED_QUEUE)
+        await gateway._supply.open(PLACED)
+        gateway._sid = await connection.listen(subjects.CONTROLS, gateway._on_control)
+        gateway._again(TICK_SECONDS, gateway._tick)
+        gateway._again(beat_seconds, gateway._beat)
+        return gateway
+
+    def drain(self) -> None:
+        """Answer all polls with nothing, further ones at once, and give back what nobody has."""
+        self._closing = True
+        self._hands.end_all()
+
+    async def close(self) -> None:
+        """The end. Workers keep what they have; another process, or this one again, goes on with them."""
+        self.drain()
+        for timer in self._timers:
+            timer.cancel()
+        self._greeting.close()
+        await self._supply.close()
+        await self._connection.unlisten(self._sid)
+
+    # -- who is there
+
+    async def register(self, profile: Profile) -> None:
+        """A worker came, or came back. Raises HelloRefused when it may not be as it says it is.
+
+        When the dispatcher is away the worker is known all the same, and it hears of it later.
+        """
+        member = self._enter(profile, is_guessed=False)
+        if not profile.skills:
+            return  # it can do nothing yet; a heartbeat may say more
+        greeting = self._greeting.begin(member)
+        await asyncio.wait({greeting}, timeout=GREETING_SECONDS)
+        if not greeting.done() or greeting.cancelled():
+            return
+        if (problem := greeting.exception()) is not None:
+            if isinstance(problem, HelloRefused):
+                self._forget(member)
+            raise problem
+
+    def reskill(self, profile: Profile) -> None:
+        """A worker that is here can do something else now. Raises UnknownWorker."""
+        member = self._known(profile.name)
+        member.profile = profile
+        if profile.skills and not member.has_left:
+            self._greeting.begin(member)
+
+    def words(self, name: str) -> Mapping[str, Any]:
+        """What a worker said of itself. Raises UnknownWorker."""
+        return self._known(name).profile.words
+
+    def touch(self, name: str) -> None:
+        """A sign of life that says nothing of tasks but that they go on. Raises UnknownWorker."""
+        member = self._known(name)
+        self._alive(member)
+        for key in list(member.runs):
+            self._hear(member, key)
+
+    def heartbeat(
+        self,
+        name: str,
+        working_on: Iterable[Key],
+        *,
+        status: str,
+        usage: Mapping[str, Any] | None,
+        listed: Sequence[str],
+        hot: frozenset[str] | None,
+    ) -> list[Key]:
+        """What the worker says it works on; the answer is what it may stop. Raises UnknownWorker."""
+        member = self._known(name)
+        self._alive(member)
+        member.status, member.listed, member.lists_tasks = status, listed, True
+        if usage is not None:
+            member.usage = usage
+        if hot is not None:
+            member.hot = hot
+        unwanted = []
+        for key in working_on:
+            run = self._hear(member, key)
+            if run.cancelled:
+                unwanted.append(key)
+        return unwanted
+
+    def leave(self, name: str) -> None:
+        """The worker takes no more tasks; what it has it may finish."""
+        member = self._members.get(name)
+        if member is not None and not member.has_left:
+            member.has_left = True
+            self._say(member, leaving=True)
+
+    def workers(self) -> list[WorkerView]:
+        """Who is here, by name."""
+        return [
+            WorkerView(
+                member.name,
+                member.profile.words,
+                member.status,
+                member.usage,
+                member.listed,
+                len(member.runs),
+                self._room.count(member.name),
+            )
+            for member in sorted(self._members.values(), key=lambda member: member.name)
+            if not member.has_left
+        ]
+
+    # -- tasks
+
+    def poll(self, name: str, skills: frozenset[str] | None, seconds: float) -> Poll:
+        """Wait for a task: `answer` of the poll has it, or None after so many seconds.
+
+        `skills` are those that may be had now, None for all. Say `gone(poll)` when nobody waits any more.
+        """
+        now = self._loop.time()
+        member = self._members.get(name)
+        if member is None:
+            guessed = tuple(sorted(skills or ()))
+            known: dict[str, Mapping[str, Json]] = {skill: {} for skill in guessed}
+            member = self._enter(Profile(name, guessed, Candidate(name, known)), is_guessed=True)
+            if guessed:
+                self._greeting.begin(member)
+        elif member.has_left:
+            member.has_left = False
+            self._greeting.begin(member)
+        member.heard = now
+        able = frozenset(member.profile.skills)
+        poll = self._room.make(
+            name, able if skills is None else able & skills, now + seconds, self._loop.create_future()
+        )
+        if self._closing or seconds <= 0:
+            poll.end()
+            return poll
+        self._hands.wait(poll)
+        self._make_room(member)
+        return poll
+
+    def gone(self, poll: Poll) -> None:
+        """Nobody waits for the poll any more; a task that it was just given goes to the worker's next."""
+        handed = poll.answer.result() if poll.answer.done() else None
+        self._hands.gone(poll)
+        if handed is not None:
+            self._hands.undelivered(poll.worker, handed)
+
+    def held(self, key: Key) -> Run | None:
+        """What is known of a task in a worker's hands."""
+        return self._runs.get(key)
+
+    async def result(self, key: Key, name: str, outcome: Mapping[str, Any]) -> Verdict:
+        """The attempt is over. `outcome` has the members of a report of the kind result.
+
+        Raises DispatcherSilent when it may not have been heard; say it again then.
+        """
+        run = self._runs.get(key)
+        if run is not None and run.worker != name:
+            run = None
+        if run is not None:
+            run.reporting += 1
+        try:
+            try:
+                verdict = await self._reports.settled(key, name, "result", outcome, PATIENCE_SECONDS)
+            except ReportRefused as refusal:
+                log.error("a result of job %s was not understood: %s", key.job, refusal)
+                error = {"kind": "contract_violation", "code": "report_refused", "message": str(refusal)}
+                failed = {"outcome": "failed", "error": error}
+                verdict = await self._reports.settled(key, name, "result", failed, PATIENCE_SECONDS)
+        except ReportRefused as refusal:
+            raise DispatcherSilent(str(refusal)) from refusal
+        finally:
+            if run is not None:
+                run.reporting -= 1
+        if run is not None:
+            self._runs.settled(run)
+        return verdict
+
+    async def progress(self, key: Key, name: str, fraction: float, message: str | None) -> Verdict:
+        """How far it is, 0 to 1. Raises DispatcherSilent, ReportRefused."""
+        run = self._runs.get(key)
+        if run is not None and run.worker == name:
+            if run.cancelled:
+                return Verdict(accepted=False, reason="cancelled")
+            self._runs.progressed(run, fraction, message)
+            return ACCEPTED
+        said = {"progress": fraction, "message": message}
+        return await self._reports.settled(key, name, "progress", said, GREETING_SECONDS)
+
+    async def event(self, key: Key, name: str, event: str, payload: Json, event_id: str) -> Verdict:
+        """Something that the task tells of, by its own name. Raises DispatcherSilent, ReportRefused."""
+        run = self._runs.get(key)
+        if run is not None and run.worker == name:
+            self._runs.heard(run)
+        said = {"name": event, "payload": payload, "id": event_id}
+        return await self._reports.settled(key, name, "event", said, GREETING_SECONDS)
+
+    # -- connections
+
+    def connect(self, name: str, stop: Stop) -> None:
+        """From now on the worker can be told at once to stop a task."""
+        self._stops.setdefault(name, []).append(stop)
+        member = self._members.get(name)
+        for key in member.runs if member is not None else ():
+            run = self._runs.get(key)
+            if run is not None and run.cancelled:
+                stop(key)
+
+    def disconnect(self, name: str, stop: Stop) -> None:
+        """The end of what `connect` began."""
+        stops = self._stops.get(name, [])
+        if stop in stops:
+            stops.remove(stop)
+        if not stops:
+            self._stops.pop(name, None)
+
+    # -- private
+
+    def _known(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None or member.is_guessed:
+            raise UnknownWorker(name)
+        return member
+
+    def _enter(self, profile: Profile, *, is_guessed: bool) -> Member:
+        now = self._loop.time()
+        before = self._members.get(profile.name)
+        concurrency = max(profile.concurrency, before.concurrency if before else 1)
+        member = Member(profile, str(new_id()), now, now, concurrency, is_guessed=is_guessed)
+        if before is not None:
+            member.runs = before.runs
+        self._members[profile.name] = member
+        self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name
+        self._supply.want(PLACED, PLACED_WINDOW)
+        return member
+
+    def _forget(self, member: Member) -> None:
+        if self._members.get(member.name) is member:
+            del self._members[member.name]
+            del self._by_token[subjects.id_token(worker_id(member.name))]
+            if not self._members:
+                self._supply.want(PLACED, 0)
+
+    def _alive(self, member: Member) -> None:
+        member.heard = self._loop.time()
+        if not member.beats:
+            member.beats = True
+            for key in member.runs:
+                run = self._runs.get(key)
+                if run is not None:
+                    run.deadline = 0.0  # from now on its beats keep it
+
+    def _hear(self, member: Member, key: Key) -> Run:
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs.adopt(key, member.name)
+            member.runs[key] = None
+        elif run.worker == member.name and not run.cancelled:
+            self._runs.heard(run)
+        return run
+
+    def _ended(self, run: Run) -> None:
+        member = self._members.get(run.worker)
+        if member is not None:
+            member.runs.pop(run.key, None)
+
+    def _make_room(self, member: Member) -> None:
+        """A worker that polls has room: let flow control know when that is more than was thought."""
+        if len(member.runs) + self._room.count(member.name) > member.concurrency < MOST_CONCURRENCY:
+            member.concurrency = min(2 * member.concurrency, MOST_CONCURRENCY)
+            if member.profile.skills:
+                self._greeting.begin(member)
+
+    def _stop(self, run: Run) -> None:
+        for stop in list(self._stops.get(run.worker, ())):
+            stop(run.key)
+
+    def _opened(self, skills: frozenset[str]) -> None:
+        self._hands.look(skills)
+
+    def _want(self, skill: str, number: float) -> None:
+        consumer = self._greeting.consumer(skill)
+        if consumer is not None:
+            self._supply.want(consumer, number)
+
+    def _take_in(self, message: Message) -> None:
+        self._hands.take_in(message)
+
+    def _missing(self, consumer: str) -> None:
+        """A queue is not there: it is opened by a hello of somebody who has its skill."""
+        log.warning("the queue %s is not there; saying hello", consumer)
+        for member in self._members.values():
+            if any(self._greeting.consumer(skill) == consumer for skill in member.profile.skills):
+                self._greeting.begin(member)
+                return
+
+    def _say(self, member: Member, **more: bool) -> None:
+        beat = {
+            "name": member.name,
+            "skills": sorted(member.profile.skills),
+            "concurrency": member.concurrency,
+            "running": len(member.runs),
+            "instance": member.instance,
+            "labels": dict(member.profile.labels),
+            **more,
+        }
+        self._publisher.publish(subjects.beat(worker_id(member.name)), orjson.dumps(beat))
+
+    def _beat(self) -> None:
+        now = self._loop.time()
+        for member in list(self._members.values()):
+            present = self._room.count(member.name) or member.name in self._stops
+            if not present and now - member.heard > self._silence:
+                log.info("worker %s has been silent for %g s", member.name, self._silence)
+                self._forget(member)
+            elif not member.has_left and member.greeted:
+                self._say(member)
+        self._again(self._beat_seconds, self._beat)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._hands.tick(now)
+        self._runs.tick(now)
+        self._again(TICK_SECONDS, self._tick)
+
+    def _again(self, seconds: float, act: Callable[[], None]) -> None:
+        self._timers = [timer for timer in self._timers if timer.when() > self._loop.time()]
+        if not self._closing:
+            self._timers.append(self._loop.call_later(seconds, act))
+
+    def _on_control(self, subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
+        """The dispatcher's word to a worker of ours, or to all of a skill."""
+        token = subject.decode().partition(".")[2]
+        name = self._by_token.get(token)
+        if name is None and not token.startswith("skill."):
+            return
+        try:
+            word = _CONTROL.decode(data)
+        except msgspec.DecodeError as error:
+            log.error("a word on %s cannot be read: %s", subject.decode(), error)
+            return
+        if word.cancel is not None:
+            cancelled = Key(word.cancel.job, word.cancel.task, word.cancel.attempt)
+            self._runs.cancel(cancelled)
+            self._hands.drop(lambda task: task.key == cancelled)
+        if word.hello:
+            for member in self._members.values() if name is None else [self._members[name]]:
+                if member.profile.skills and not member.has_left:
+                    self._greeting.begin(member)
+
+
+class _Cancel(msgspec.Struct):
+    job: UUID
+    task: int
+    attempt: int
+
+
+class _Control(msgspec.Struct):
+    cancel: _Cancel | None = None
+    hello: bool = False
+
+
+_CONTROL: Final = msgspec.json.Decoder(_Control)
+PLACED: Final = "placed"
+PLACED_QUEUE: Final[dict[str, Any]] = {
+    "durable_name": PLACED,
+    "filter_subject": subjects.PLACED_TASKS,
+    "description": "tasks that want more of a worker than its skill",
+    "ack_policy": "explicit",
+    "ack_wait": int(ACK_WAIT_SECONDS * 1e9),
+    "max_ack_pending": MOST_PENDING,
+    "max_waiting": 512,
+    "deliver_policy": "all",
+    "replay_policy": "instant",
+}

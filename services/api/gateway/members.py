@@ -1,0 +1,85 @@
+"""The workers behind the gateway."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.api.gateway.tasks import Key
+from shared.domain.placement import Candidate
+
+DEFAULT_CONCURRENCY = 10
+MOST_CONCURRENCY = 10_000
+
+Stop = Callable[[Key], None]
+"""Tells a connected worker at once to stop a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a worker says of itself: `candidate` for placement, `words` as its dialect shows it."""
+
+    name: str
+    skills: tuple[str, ...]
+    candidate: Candidate
+    concurrency: int = DEFAULT_CONCURRENCY
+    labels: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker that is here. `heard` and `known_since` are monotonic seconds.
+
+    `is_guessed`: it was never registered here, its poll told its skills. `lists_tasks`: it said what it
+    works on. `beats`: it shows now and then that it lives.
+    """
+
+    profile: Profile
+    instance: str
+    known_since: float
+    heard: float
+    concurrency: int
+    runs: dict[Key, None] = field(default_factory=dict)
+    status: str = "idle"
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    listed: Sequence[str] = ()
+    hot: frozenset[str] = frozenset()
+    is_guessed: bool = False
+    has_left: bool = False
+    lists_tasks: bool = False
+    beats: bool = False
+    greeted: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+    def candidate(self) -> Candidate:
+        """It as placement sees it now."""
+        known = self.profile.candidate
+        return Candidate(
+            name=known.name,
+            skills=known.skills,
+            properties=known.properties,
+            devices=known.devices,
+            software=known.software,
+            artifacts=known.artifacts,
+            extra=known.extra,
+            costs=known.costs,
+            hot=self.hot or known.hot,
+            running=len(self.runs),
+            reputation=known.reputation,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as it is shown: its own words, and what it said last."""
+
+    name: str
+    words: Mapping[str, Any]
+    status: str
+    usage: Mapping[str, Any]
+    listed: Sequence[str]
+    running: int
+    polls: int

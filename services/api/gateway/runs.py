@@ -1,0 +1,164 @@
+"""What the workers behind the gateway hold: deliveries kept in progress, leases renewed, cancellations."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from services.api.gateway.reports import Reports, answer_of
+from services.api.gateway.tasks import Key, Run, Task
+from shared.broker.errors import BrokerError
+from shared.broker.messages import Message
+
+log = logging.getLogger(__name__)
+
+ACK: Final = b"+ACK"
+IN_PROGRESS: Final = b"+WPI"
+CANCELLED_KEPT_SECONDS: Final = 600.0
+"""How long a cancelled task is remembered, so that a worker that still lists it hears of it."""
+
+
+class Runs:
+    """Every task in somebody's hands, by its key."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        send: Callable[[str, bytes], None],
+        stop: Callable[[Run], None],
+        lease_seconds: float,
+        wpi_seconds: float,
+    ) -> None:
+        """`send` answers a delivery, `stop` tells a worker that a task is not wanted any more."""
+        self._reports, self._send, self._stop = reports, send, stop
+        self._lease, self._wpi = lease_seconds, wpi_seconds
+        self._runs: dict[Key, Run] = {}
+        self._loop = asyncio.get_running_loop()
+        self.on_end: Callable[[Run], None] = lambda run: None
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, key: Key) -> Run | None:
+        return self._runs.get(key)
+
+    def begin(self, task: Task, worker: str, lease: float, keep: float) -> Run:
+        """The worker was granted the task. It keeps it `keep` seconds without ever showing itself."""
+        now = self._loop.time()
+        run = Run(task.key, worker, task.skill, now, lease)
+        run.ack, run.in_group, run.ports = task.ack, task.in_group, task.ports
+        run.wpi_at, run.deadline = now + self._wpi, now + keep
+        self._runs[task.key] = run
+        return run
+
+    def adopt(self, key: Key, worker: str) -> Run:
+        """The worker says that it holds a task that was handed out before this process began."""
+        now = self._loop.time()
+        run = Run(key, worker, "", now, self._lease)
+        run.renew_at, run.renewed = now, -1.0  # ask at once whether it is true
+        self._runs[key] = run
+        self._look_after(run, now)
+        return run
+
+    def redelivered(self, task: Task) -> bool:
+        """Whether the task is in somebody's hands already; its new delivery takes the place of the old."""
+        run = self._runs.get(task.key)
+        if run is None:
+            return False
+        if run.cancelled:
+            self._send(task.ack, ACK)
+            return True
+        run.ack = task.ack
+        run.wpi_at = self._loop.time() + self._wpi
+        self._send(task.ack, IN_PROGRESS)
+        return True
+
+    def heard(self, run: Run) -> None:
+        """The worker shows that it is at it."""
+        run.heard = now = self._loop.time()
+        if now >= run.renew_at:
+            self._look_after(run, now)
+
+    def progressed(self, run: Run, progress: float, message: str | None) -> None:
+        """How far it is; of several in a row the last is told."""
+        self.heard(run)
+        run.progress = (progress, message)
+        self._look_after(run, self._loop.time())
+
+    def settled(self, run: Run) -> None:
+        """There is a verdict on its result: the delivery is done with."""
+        if self._runs.get(run.key) is run:
+            if run.ack:
+                self._send(run.ack, ACK)
+            self._drop(run)
+
+    def cancel(self, key: Key) -> None:
+        """Nobody wants the result of the task any more."""
+        run = self._runs.get(key)
+        if run is not None and not run.cancelled:
+            run.cancelled, run.deadline = True, self._loop.time() + CANCELLED_KEPT_SECONDS
+            if run.ack:
+                self._send(run.ack, ACK)
+            self._stop(run)
+
+    def tick(self, now: float) -> None:
+        """Regular care of all."""
+        for run in list(self._runs.values()):
+            if run.cancelled:
+                if now >= run.deadline:
+                    self._drop(run)
+            elif now >= max(run.until, run.deadline) and not run.reporting:
+                log.warning(
+                    "task %d of job %s was lost with worker %s", run.key.task, run.key.job, run.worker
+                )
+                self._drop(run)
+            else:
+                self._look_after(run, now)
+
+    def _look_after(self, run: Run, now: float) -> None:
+        if run.ack and now >= run.wpi_at:
+            run.wpi_at = now + self._wpi
+            self._send(run.ack, IN_PROGRESS)
+        if run.asking or run.cancelled or run.reporting:
+            return
+        # Only what showed itself since the last renewal is renewed; what never does, up to its deadline.
+        if now >= run.renew_at and (run.heard > run.renewed or now < run.deadline):
+            self._ask(run, "renew")
+        elif run.progress is not None:
+            (fraction, message), run.progress = run.progress, None
+            self._ask(run, "progress", progress=fraction, message=message)
+
+    def _ask(self, run: Run, kind: str, **more: object) -> None:
+        run.asking = True
+        asked = self._loop.time()
+        future = self._reports.ask(run.key, run.worker, kind, **more)
+        future.add_done_callback(partial(self._answered, run, kind, asked))
+
+    def _answered(self, run: Run, kind: str, asked: float, future: "asyncio.Future[Message]") -> None:
+        run.asking = False
+        if future.cancelled() or self._runs.get(run.key) is not run:
+            return
+        try:
+            answer = answer_of(future.result())
+        except (BrokerError, msgspec.DecodeError) as problem:
+            log.info("a %s of job %s is asked again: %s", kind, run.key.job, problem)
+            run.renew_at = max(run.renew_at, self._loop.time() + 1.0)
+            return
+        if answer.verdict in ("accepted", "granted"):
+            if kind == "renew":
+                run.renewed, run.until = asked, asked + self._lease
+                run.renew_at = asked + self._lease / 2
+            if run.progress is not None:
+                self._look_after(run, self._loop.time())
+        elif not run.reporting:
+            log.info(
+                "task %d of job %s is not %s's any more: %s", run.key.task, run.key.job, run.worker, answer
+            )
+            self.cancel(run.key)
+
+    def _drop(self, run: Run) -> None:
+        del self._runs[run.key]
+        self.on_end(run)

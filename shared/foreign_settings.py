@@ -1,0 +1,36 @@
+"""Variables of the systems we speak for that have no meaning here: accepted, and said so at the start."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from shared.settings import known_variables
+
+MEANINGLESS: Final = {
+    "REDIS_": "there is no Redis: everything is kept in the journal",
+    "POSTGRES_DSN": "name a PostgreSQL for the read model with DAYBOOK_READMODEL_URL",
+    "HISTORY_DATABASE_URI": "history is the journal itself, and always there",
+    "INSTANCE_ID": "processes need no names",
+    "WATCHER_": "deadlines are looked at every DAYBOOK_SWEEP_SECONDS",
+    "EXECUTOR_MAX_CONCURRENT_JOBS": "handlers run one after the other, each in milliseconds",
+    "REPUTATION_": "workers have no reputation here",
+    "WORK_STEALING_ENABLED": "tasks wait in the skill's queue, so there is nothing to steal",
+    "DISPATCHER_MAX_CANDIDATES": "every waiting worker is looked at",
+    "STRICT_EVENT_VALIDATION": "events are always validated",
+    "ORCHESTRATOR_SECRET_KEY": "the journal is chained by hashes; see docs/wire.md",
+    "ORCHESTRATOR_INTERNAL_KEY": "the journal is chained by hashes; see docs/wire.md",
+    "AUDIT_SALT": "the journal is chained by hashes; see docs/wire.md",
+    "DETAILED_API_RESPONSES": "jobs are always shown in full",
+    "TLS_": "TLS ends in front of this server",
+    "WORKER_AUTH_MODE": "workers show tokens; certificates end in front of this server",
+}
+"""Variables of the original that are accepted and change nothing, and why. A name ending in _ is a prefix."""
+
+
+def meaningless_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each variable of `environ` that is accepted and changes nothing, with the reason."""
+    known = known_variables()
+    for name in sorted(environ.keys() - known):
+        for key, why in MEANINGLESS.items():
+            if name == key or (key.endswith("_") and name.startswith(key)):
+                yield name, why
+                break
