@@ -61,8 +61,9 @@ class JobContext(dict[str, Any]):
         self.job_id: str = view.get("job_id", "")
         self.current_state: str = view.get("node", "")
         self.initial_data: Any = {} if given is None else given
-        if isinstance(given, dict) and updated:
-            self.initial_data = {**given, **{name: kept[name] for name in updated if name in kept}}
+        if updated and isinstance(self.initial_data, dict):
+            updates = {name: kept[name] for name in updated if name in kept}
+            self.initial_data = {**self.initial_data, **updates}
         self.state_history = kept
         client = view.get("client") or {}
         self.client = ClientConfig("", client.get("plan", "unknown"), client.get("params", {}))

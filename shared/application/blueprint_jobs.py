@@ -15,6 +15,8 @@ RESERVED: Final = "daybook."
 """Metadata keys with this prefix are the server's own."""
 RESULT_TIMEOUT: Final = "daybook.result_timeout"
 SECURITY: Final = "daybook.security"
+UPDATED: Final = "@updated"
+"""The key of the context that names what handlers updated: that is initial data, and no history."""
 END: Final = ":end"
 """What stands behind an end state's name in the name of the node in which the job ends."""
 
@@ -98,17 +100,26 @@ class BlueprintJob:
         """
         if self.returned is not None:
             return self.returned
-        if self.node is not None and self.node in self.context:
-            return self.context[self.node]
         history = self.state_history
+        if self.node is not None and self.node in history:
+            return history[self.node]
         if history:
             return history[next(reversed(history))]
         return self.summary.output if self.worked or self.step == 0 else None
 
     @property
     def state_history(self) -> dict[str, Any]:
-        """What handlers and workers have left. Keys that begin with @ are the engine's own."""
-        return {name: value for name, value in self.context.items() if not name.startswith("@")}
+        """What handlers and workers have left, the newest last."""
+        names = {UPDATED, *self.context.get(UPDATED, ())}
+        return {name: value for name, value in self.context.items() if name not in names}
+
+    @property
+    def initial_data(self) -> Any:
+        """What the job was submitted with, and what its handlers updated since."""
+        given, names = self.summary.input, self.context.get(UPDATED)
+        if not names or not isinstance(given, dict | None):
+            return given
+        return {**(given or {}), **{name: self.context[name] for name in names if name in self.context}}
 
     @property
     def error_message(self) -> str | None:
@@ -129,7 +140,7 @@ class BlueprintJob:
             "id": summary.id,
             "blueprint_name": summary.workflow or summary.skill,
             "current_state": self.node,
-            "initial_data": summary.input,
+            "initial_data": self.initial_data,
             "state_history": self.state_history,
             "status": self.status,
             "tracing_context": {"traceparent": get("trace")} if get("trace") else {},

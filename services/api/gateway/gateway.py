@@ -67,7 +67,7 @@ class Gateway:
         self._reports = Reports(publisher)
         self._supply = Supply(connection, self._take_in, self._missing)
         self._greeting = Greeting(publisher, self._supply, self._opened)
-        self._runs = Runs(self._reports, publisher.publish, self._stop, lease_seconds, ACK_WAIT_SECONDS / 3)
+        self._runs = Runs(self._reports, publisher.publish, self._stop, lease_seconds, ACK_WAIT_SECONDS)
         self._runs.on_end = self._ended
         self._hands = Hands(
             self._members,
@@ -380,7 +380,8 @@ class Gateway:
         for stop in list(self._stops.get(run.worker, ())):
             stop(run.key)
 
-    def _opened(self, skills: frozenset[str]) -> None:
+    def _opened(self, skills: frozenset[str], ack_wait_seconds: float) -> None:
+        self._runs.ack_wait_seconds = min(self._runs.ack_wait_seconds, ack_wait_seconds)
         self._hands.look(skills)
 
     def _want(self, skill: str, number: float) -> None:

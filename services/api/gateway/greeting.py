@@ -28,6 +28,7 @@ class HelloRefused(Exception):
 class _Queue(msgspec.Struct):
     skill: str
     consumer: str
+    ack_wait_seconds: float = 15.0
 
 
 class _Answer(msgspec.Struct):
@@ -40,9 +41,11 @@ class Greeting:
     """One hello at a time for each worker: a newer one takes the place of one that is not answered yet."""
 
     def __init__(
-        self, publisher: Publisher, supply: Supply, opened: Callable[[frozenset[str]], None]
+        self, publisher: Publisher, supply: Supply, opened: Callable[[frozenset[str], float], None]
     ) -> None:
-        """`opened` is told of skills whose queues can be asked from now on."""
+        """`opened` is told of skills whose queues can be asked from now on, and how long the queues wait for
+        a sign of progress.
+        """
         self._publisher, self._supply, self._opened = publisher, supply, opened
         self._consumers: dict[str, str] = {}
         self._saying: dict[str, asyncio.Task[None]] = {}
@@ -97,7 +100,9 @@ class Greeting:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 member.greeted = True
-                self._opened(frozenset(profile.skills))
+                if answer.queues:
+                    waits = min(queue.ack_wait_seconds for queue in answer.queues)
+                    self._opened(frozenset(profile.skills), waits)
                 return
 
 

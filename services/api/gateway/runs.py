@@ -30,14 +30,20 @@ class Runs:
         send: Callable[[str, bytes], None],
         stop: Callable[[Run], None],
         lease_seconds: float,
-        wpi_seconds: float,
+        ack_wait_seconds: float,
     ) -> None:
         """`send` answers a delivery, `stop` tells a worker that a task is not wanted any more."""
         self._reports, self._send, self._stop = reports, send, stop
-        self._lease, self._wpi = lease_seconds, wpi_seconds
+        self._lease = lease_seconds
+        self.ack_wait_seconds = ack_wait_seconds
+        """The shortest time in which any queue waits for a sign of progress."""
         self._runs: dict[Key, Run] = {}
         self._loop = asyncio.get_running_loop()
         self.on_end: Callable[[Run], None] = lambda run: None
+
+    @property
+    def _wpi(self) -> float:
+        return self.ack_wait_seconds / 3
 
     def __len__(self) -> int:
         return len(self._runs)

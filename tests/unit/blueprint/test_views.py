@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from daybook.blueprint.context import UPDATED
+from shared.application import blueprint_jobs
+from shared.application.blueprint_jobs import BlueprintJob
 from shared.application.collecting import collected
 from shared.application.ids import new_id
 from shared.application.ports import Decision
@@ -92,6 +95,18 @@ def test_the_answers_are_those_of_the_last_parallel_tasks() -> None:
 def test_what_a_handler_told_of_comes_with_its_action() -> None:
     told = {"type": "GoTo", "node": "s", "events": [{"name": "e", "payload": 1}]}
     assert action_of(told) == GoTo("s", events=(Emission("e", 1),))
+
+
+def test_clients_see_what_handlers_updated_as_initial_data_and_the_rest_as_history() -> None:
+    job = BlueprintJob(new_id())
+    job.apply("JobAccepted", {"workflow": "w", "input": {"path": "/a", "size": 1}}, 0, 1)
+    job.apply("HandlerAwaited", {"activation": 1, "node": "s", "handler": "s"}, 1, 2)
+    kept: Json = {"found": 3, "size": 2, UPDATED: ["size"]}
+    job.apply("HandlerDecided", {"activation": 1, "action": {"type": "GoTo", "context": kept}}, 2, 3)
+    assert job.initial_data == {"path": "/a", "size": 2}
+    assert job.state_history == {"found": 3}
+    assert job.result == 3
+    assert UPDATED == blueprint_jobs.UPDATED
 
 
 @pytest.mark.parametrize(("placement", "queue"), [(None, "s"), ({"max_cost": 1}, PLACED)])

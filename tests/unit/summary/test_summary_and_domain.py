@@ -13,7 +13,7 @@ from shared.application.summary_fold import FOLDS
 from shared.domain.errors import DomainError
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job, JobSpec
-from shared.domain.job.actions import GoTo
+from shared.domain.job.actions import Dispatch, GoTo, TaskSpec
 from shared.domain.job.events import EVENTS as JOB_EVENTS
 from shared.domain.job.node_events import EVENTS as NODE_EVENTS
 from shared.domain.job.state import Child, Handling, Waiting
@@ -181,6 +181,7 @@ def _command(chance: random.Random, walker: Walker) -> Callable[[Job, Facts], ob
     child = job.activations.get(activation)
     child_id = child.child if isinstance(child, Child) else "none"
     begun = chance.choice((None, to_us(walker.now) - 7))
+    watched = TaskSpec("watch", result_timeout=20.0, event_transitions={"alarm": "last"})
     commands: list[Callable[[Job, Facts], object]] = [
         lambda j, f: j.release(task, f),
         lambda j, f: j.release(task, f),
@@ -197,6 +198,8 @@ def _command(chance: random.Random, walker: Walker) -> Callable[[Job, Facts], ob
         lambda j, f: j.approve("yes", f),
         lambda j, f: j.child_ended(activation, child_id, "succeeded", 1, None, f),
         lambda j, f: j.act(activation, GoTo("last"), f),
+        lambda j, f: j.act(activation, Dispatch(watched, {"success": "last"}), f),
+        lambda j, f: j.emit(task, attempt, worker, "alarm", {"heat": 90}, f),
         lambda j, f: j.handler_failed(activation, error, f),
     ]
     if chance.random() < 0.1:

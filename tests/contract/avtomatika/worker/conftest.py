@@ -1,0 +1,40 @@
+"""A whole system whose workers speak HTTP, shared by the tests of a module."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.avtomatika.worker.world import World
+from tests.support.system import System
+
+OWN_TOKENS = """
+[own-1]
+token = "own-token-of-own-1"
+["cpu-*"]
+token_hash = "{hashed}"
+"""
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Path]]:
+    """It serves; leases are short, so that what is lost comes back soon. With the file of tokens."""
+    folder = tmp_path_factory.mktemp("system")
+    tokens = folder / "workers.toml"
+    tokens.write_text(OWN_TOKENS.format(hashed="c" * 64))
+    environment = {"DAYBOOK_LEASE_SECONDS": "2", "WORKERS_CONFIG_PATH": str(tokens)}
+    system = System(folder / "data", environment)
+    try:
+        asyncio.run(system.start())
+        yield system, tokens
+        asyncio.run(system.stop())
+    finally:
+        system.destroy()
+
+
+@pytest.fixture
+async def world(serving: tuple[System, Path], tmp_path: Path) -> AsyncIterator[World]:
+    """The system as one test uses it."""
+    async with World(serving[0], tmp_path, serving[1]) as world:
+        yield world

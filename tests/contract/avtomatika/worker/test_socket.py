@@ -1,0 +1,72 @@
+"""The WebSocket of a worker."""
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.contract.avtomatika.worker.world import World
+from tests.support.system import WORKER_TOKEN
+
+pytestmark = pytest.mark.connected
+
+
+def opened(world: World, name: str, token: str = WORKER_TOKEN) -> connect:
+    url = f"ws://127.0.0.1:{world.system.http_port}/_worker/ws/{name}"
+    return connect(url, additional_headers={"X-Worker-Token": token, "X-Worker-ID": name})
+
+
+async def test_a_cancelled_task_is_told_at_once(world: World) -> None:
+    worker = world.worker()
+    await worker.register(world.named("echo"))
+    async with opened(world, world.named("w1")) as socket:
+        job = await world.submit(world.named("echo"))
+        task = await worker.task()
+        await world.cancel(job)
+        async with asyncio.timeout(2):
+            command = json.loads(await socket.recv())
+        assert command == {"command": "cancel_task", "task_id": task["task_id"], "job_id": job}
+
+
+async def test_events_come_in_text_frames_and_nonsense_does_no_harm(world: World) -> None:
+    worker = world.worker()
+    await worker.register(world.named("echo"))
+    job = await world.submit(world.named("echo"))
+    task = await worker.task()
+    async with opened(world, world.named("w1")) as socket:
+        await socket.send("no json")
+        await socket.send(json.dumps({"event_type": "progress", "target_task_id": "t", "payload": {}}))
+        event = {
+            "event_id": "e1",
+            "worker_id": worker.name,
+            "event_type": "progress",
+            "payload": {"progress": 0.25},
+            "target_job_id": job,
+            "target_task_id": task["task_id"],
+        }
+        await socket.send(json.dumps(event))
+        (progress,) = await world.happened(job, "TaskProgressed")
+        assert progress["progress"] == 0.25
+
+
+async def test_a_second_connection_closes_the_first(world: World) -> None:
+    async with opened(world, world.named("w1")) as first, opened(world, world.named("w1")) as second:
+        with pytest.raises(ConnectionClosed) as closed:
+            await first.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+        await _answers(second)
+
+
+async def test_a_wrong_token_gets_no_connection(world: World) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with opened(world, world.named("w1"), "wrong"):
+            pass
+    assert refused.value.response.status_code in (401, 403)
+
+
+async def _answers(socket: ClientConnection) -> None:
+    async with asyncio.timeout(5):
+        await (await socket.ping())
