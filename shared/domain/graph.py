@@ -27,6 +27,7 @@ from shared.domain.values import Json
 MAX_NODES: Final = 1000
 MAX_EDGES: Final = 5000
 MAX_TRANSITIONS: Final = 10_000
+MAX_DEPTH: Final = 100
 SKILL_NODE: Final = "task"
 
 
@@ -117,6 +118,14 @@ def _read(document: Json, problems: list[str]) -> Graph | None:
     if not isinstance(document, dict):
         problems.append("a graph must be an object of nodes and edges")
         return None
+    if _is_deeper(document, MAX_DEPTH):
+        problems.append(f"the graph is an object nested deeper than {MAX_DEPTH}")
+        return None
+    try:
+        content = content_hash(document)
+    except ValueError as unspeakable:
+        problems.append(f"the graph holds what JSON cannot: {unspeakable}")
+        return None
     problems.extend(
         f"unknown field {unknown!r}"
         for unknown in document.keys() - {"nodes", "edges", "entry", "max_transitions", "meta"}
@@ -136,7 +145,22 @@ def _read(document: Json, problems: list[str]) -> Graph | None:
     problems.extend(problems_of(shape, entry))
     if problems:
         return None
-    return Graph(nodes, edges, entry, bound, content_hash(document), document)
+    return Graph(nodes, edges, entry, bound, content, document)
+
+
+def _is_deeper(document: Json, depth: int) -> bool:
+    level: list[Json] = [document]
+    for _ in range(depth):
+        inner: list[Json] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner.extend(value.values())
+            elif isinstance(value, list):
+                inner.extend(value)
+        level = inner
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)
 
 
 def _read_nodes(documents: Json, problems: list[str]) -> dict[str, Node]:

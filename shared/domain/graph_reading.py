@@ -24,7 +24,7 @@ from shared.domain.graph_nodes import (
 )
 from shared.domain.retry import RetryPolicy
 from shared.domain.template import Template, expression_of
-from shared.domain.values import LEAST_URGENT, MOST_URGENT, Json
+from shared.domain.values import LEAST_URGENT, LONGEST_SECONDS, MOST_URGENT, Json
 
 RESERVED: Final = ("source", "sink")
 
@@ -65,7 +65,7 @@ def limits_of(concurrency: Json, rate: Json) -> tuple[dict[str, Json], ...]:
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise InvalidValue(f"{what}: limit must be a whole number of at least 1")
         per = value.get("per_seconds", 1)
-        if isinstance(per, bool) or not isinstance(per, int | float) or not 0 < per < float("inf"):
+        if isinstance(per, bool) or not isinstance(per, int | float) or not 0 < per <= LONGEST_SECONDS:
             raise InvalidValue(f"{what}: per_seconds must be a number above 0")
         limits.append(dict(value))
     return tuple(limits)
@@ -110,7 +110,7 @@ class Fields:
         value = self.json(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_SECONDS:
             self.complain(f"{key} must be a number above 0")
             return None
         return value
@@ -290,7 +290,7 @@ def _wait(fields: Fields) -> Node:
 
 
 def _is_delay(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
 
 
 def _subflow(fields: Fields) -> Node:

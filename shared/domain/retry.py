@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from shared.domain.errors import InvalidValue
-from shared.domain.values import ERROR_KINDS, Json
+from shared.domain.values import ERROR_KINDS, LONGEST_SECONDS, Json
 
 RETRYABLE: Final = frozenset({"transient", "timeout"})
 
@@ -78,8 +78,10 @@ def _policy(fields: tuple[tuple[str, Json], ...]) -> RetryPolicy:
     policy = RetryPolicy(**dict(fields))  # type: ignore[arg-type]  # checked below
     for name in ("base", "factor", "cap", "jitter"):
         value = getattr(policy, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise InvalidValue(f"retry: {name} must be a number of at least 0, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_SECONDS:
+            raise InvalidValue(
+                f"retry: {name} must be a number from 0 to {LONGEST_SECONDS:.0f}, not {value!r}"
+            )
     if isinstance(policy.max_attempts, bool) or not isinstance(policy.max_attempts, int):
         raise InvalidValue(f"retry: max_attempts must be a whole number, not {policy.max_attempts!r}")
     if policy.max_attempts < 1:

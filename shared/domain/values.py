@@ -14,6 +14,9 @@ LEAST_URGENT: Final = 0
 NORMAL_URGENCY: Final = 500
 MOST_URGENT: Final = 1000
 
+LONGEST_SECONDS: Final = 1e9
+"""The longest span that anything may take, some 31 years: moments stay inside what a datetime can hold."""
+
 ErrorKind = Literal["transient", "permanent", "invalid_input", "contract_violation", "timeout", "cancelled"]
 ERROR_KINDS: Final[tuple[ErrorKind, ...]] = (
     "transient",

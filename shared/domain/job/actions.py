@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shared.domain.errors import InvalidValue
-from shared.domain.values import Json
+from shared.domain.job.spec import check_seconds, check_urgency
+from shared.domain.retry import RetryPolicy
+from shared.domain.values import NORMAL_URGENCY, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,29 @@ def to_json(action: Action) -> dict[str, Json]:
 def check(action: Action) -> None:
     """Raises InvalidValue for an action that cannot be carried out whatever the graph is."""
     match action:
+        case Dispatch(task=task):
+            _check_task(task)
+        case Parallel(tasks=tasks):
+            for task in tasks:
+                _check_task(task)
+    match action:
         case Parallel(tasks=()):
             raise InvalidValue("Parallel needs at least one task")
         case Parallel(failures=failures) if failures not in ("fail", "collect"):
             raise InvalidValue(f"Parallel: failures must be fail or collect, not {failures!r}")
         case AwaitApproval(transitions=transitions) if not transitions:
             raise InvalidValue("AwaitApproval needs transitions, one for each decision")
+        case AwaitApproval(timeout=timeout):
+            check_seconds("timeout", timeout)
+
+
+def _check_task(task: TaskSpec) -> None:
+    if not task.skill:
+        raise InvalidValue("a task needs a skill")
+    check_urgency(NORMAL_URGENCY if task.urgency is None else task.urgency)
+    check_seconds("dispatch_timeout", task.dispatch_timeout)
+    check_seconds("run_timeout", task.run_timeout)
+    RetryPolicy.of(task.retry)
 
 
 def _task_json(task: TaskSpec) -> dict[str, Json]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, assert_never
 
-from shared.domain.errors import NotThere
+from shared.domain.errors import InvalidValue, NotThere
 from shared.domain.graph_nodes import State, Target
 from shared.domain.job import actions, offers
 from shared.domain.job.actions import Action, AwaitApproval, Dispatch, GoTo, Parallel, RunWorkflow, TaskSpec
@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 
 
 def act(job: "Job", activation: int, action: Action, facts: Facts) -> None:
-    """Carries out the one action of a handler; a node that is over is no event."""
+    """Carries out the one action of a handler; a node that is over is no event.
+
+    An action that means nothing is a failure of the handler, so that its job does not wait for ever.
+    """
     handling = _handling(job, activation)
     if handling is None:
         return
-    actions.check(action)
+    try:
+        actions.check(action)
+    except InvalidValue as problem:
+        error = TaskError("contract_violation", str(problem), "invalid_action")
+        failed(job, activation, error, facts, None)
+        return
     walk = Walk(job, facts)
     walk.emit(HandlerDecided, activation=activation, action=actions.to_json(action))
     by = f"handler:{handling.node}"

@@ -182,7 +182,7 @@ class Job(JobState, Aggregate):
             waits.child_ended(self, activation, child, outcome, output, error, facts, final_state)
 
     def act(self, activation: int, action: Action, facts: Facts) -> None:
-        """The handler of a state node decided. Raises NotThere, or InvalidValue for an empty action."""
+        """The handler of a state node decided. Raises NotThere."""
         if self.ended is None:
             handlers.act(self, activation, action, facts)
 

@@ -33,7 +33,7 @@ from shared.domain.job.wait_events import (
     SignalAwaited,
     WaitEnded,
 )
-from shared.domain.values import Json, TaskError, seconds_us
+from shared.domain.values import LONGEST_SECONDS, Json, TaskError, seconds_us
 
 if TYPE_CHECKING:
     from shared.domain.job.walk import Walk
@@ -188,7 +188,7 @@ def _wait(walk: "Walk", node: Wait, activation: int, parent: int, branch: int, p
     patience = node.timeout
     if node.seconds is not None:
         delay = walk.render(node.seconds, parent, branch, payload)
-        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay < 1e12:
+        if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= LONGEST_SECONDS:
             why = f"node {node.name!r}: seconds must be a number of at least 0, not {delay!r}"
             walk.fail(node.name, parent, branch, TaskError("invalid_input", why, "expression"))
             return

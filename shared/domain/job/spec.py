@@ -9,7 +9,7 @@ from shared.domain.graph import Graph
 from shared.domain.graph_reading import limits_of
 from shared.domain.retry import RetryPolicy
 from shared.domain.template import Evaluate
-from shared.domain.values import LEAST_URGENT, MOST_URGENT, NORMAL_URGENCY, Json, to_us
+from shared.domain.values import LEAST_URGENT, LONGEST_SECONDS, MOST_URGENT, NORMAL_URGENCY, Json, to_us
 
 
 def any_skill_has_room(skill: str) -> bool:
@@ -77,11 +77,9 @@ class JobSpec:
 
     def check(self) -> None:
         """Raises InvalidValue for a value that means nothing."""
-        if not LEAST_URGENT <= self.urgency <= MOST_URGENT:
-            raise InvalidValue(f"urgency must be from {LEAST_URGENT} to {MOST_URGENT}, not {self.urgency}")
-        for name, seconds in (("dispatch_timeout", self.dispatch_timeout), ("run_timeout", self.run_timeout)):
-            if seconds is not None and not 0 < seconds < 1e12:
-                raise InvalidValue(f"{name} must be a number of seconds above 0, not {seconds}")
+        check_urgency(self.urgency)
+        check_seconds("dispatch_timeout", self.dispatch_timeout)
+        check_seconds("run_timeout", self.run_timeout)
         if self.retry:
             RetryPolicy.of(self.retry)
         if self.concurrency or self.rate:
@@ -100,3 +98,15 @@ def allowed_skills(policy: dict[str, Json]) -> list[str] | None:
     if not isinstance(allowed, list) or not allowed or not all(isinstance(name, str) for name in allowed):
         raise InvalidValue("policy: allowed_skills must be a list of texts that is not empty")
     return [str(name) for name in allowed]
+
+
+def check_urgency(urgency: int) -> None:
+    """Raises InvalidValue for what is no urgency."""
+    if not LEAST_URGENT <= urgency <= MOST_URGENT:
+        raise InvalidValue(f"urgency must be from {LEAST_URGENT} to {MOST_URGENT}, not {urgency}")
+
+
+def check_seconds(name: str, seconds: float | None) -> None:
+    """Raises InvalidValue for what is no span of time."""
+    if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
+        raise InvalidValue(f"{name} must be a number of seconds above 0, not {seconds}")

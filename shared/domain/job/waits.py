@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from shared.domain.errors import IllegalTransition, InvalidValue, NotThere
-from shared.domain.graph_nodes import DEFAULT_PORT, FAILURE_PORT, SUCCESS_PORT
+from shared.domain.graph_nodes import DEFAULT_PORT, SUCCESS_PORT
 from shared.domain.job import offers
 from shared.domain.job.effects import retry_timer, wait_timer
 from shared.domain.job.spec import Facts
@@ -134,7 +134,6 @@ def _reason(child: str, outcome: str, error: Mapping[str, Json] | None) -> TaskE
         message if isinstance(message, str) else f"the job {child} ended as {outcome}",
         code if isinstance(code, str) else outcome,
         given.get("details"),
-        FAILURE_PORT,
     )
 
 

@@ -208,6 +208,16 @@ def test_sizes_are_bounded() -> None:
     assert problems({"a": task()}, colour="red") == ["unknown field 'colour'"]
 
 
+def test_a_graph_is_what_json_can_say_and_not_too_deep() -> None:
+    deep: Json = 1
+    for _ in range(96):
+        deep = [deep]
+    assert problems({"a": task(input=deep)}) == []
+    assert problems({"a": task(input=[[deep]])}) == ["the graph is an object nested deeper than 100"]
+    assert "what JSON cannot" in problems({"a": task(input=float("nan"))})[0]
+    assert "what JSON cannot" in problems({"a": task(input="\ud800")})[0]
+
+
 def fork_of(one: Graph, name: str = "f") -> str | None:
     node = one.nodes[name]
     assert isinstance(node, Fork)

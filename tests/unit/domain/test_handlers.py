@@ -6,7 +6,7 @@ from uuid import uuid5
 
 import pytest
 
-from shared.domain.errors import InvalidValue, NotThere
+from shared.domain.errors import NotThere
 from shared.domain.graph import Graph
 from shared.domain.job import (
     Action,
@@ -91,14 +91,22 @@ def test_a_handler_that_names_a_stranger_breaks_the_contract(action: Action) -> 
 
 @pytest.mark.parametrize(
     "action",
-    [Parallel((), "good"), AwaitApproval("a", {}), Parallel((TaskSpec("s"),), "good", failures="maybe")],
+    [
+        Parallel((), "good"),
+        Parallel((TaskSpec("s"),), "good", failures="maybe"),
+        Parallel((TaskSpec("s"), TaskSpec("")), "good"),
+        Dispatch(TaskSpec("s", retry={"max_attempts": 0}), {"success": "good"}),
+        Dispatch(TaskSpec("s", urgency=2000), {"success": "good"}),
+        Dispatch(TaskSpec("s", run_timeout=-1), {"success": "good"}),
+        AwaitApproval("a", {}),
+        AwaitApproval("a", {"yes": "good"}, timeout=0),
+    ],
 )
-def test_an_empty_action_is_refused_before_anything_happens(action: Action) -> None:
-    story = Story(states())
-    story.events()
-    with pytest.raises(InvalidValue):
-        story.job.act(1, action, story.facts)
-    assert story.events() == []
+def test_an_action_that_means_nothing_is_a_failure_of_its_handler(action: Action) -> None:
+    story = acted(action)
+    assert story.events() == ["HandlerFailed", "JobFailed"]
+    assert story.job.error is not None
+    assert story.job.error["code"] == "invalid_action"
 
 
 def test_a_dispatched_task_takes_the_transition_of_its_port() -> None:

@@ -56,6 +56,7 @@ def test_later_layers_win_field_by_field() -> None:
         {"quarantine": ["odd"]},
         {"quarantine": [[]]},
         {"unknown": 1},
+        {"cap": 1e300},
         {"base": []},
     ],
 )

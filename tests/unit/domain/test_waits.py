@@ -189,7 +189,7 @@ def test_an_overdue_timer_is_woken_by_the_sweep() -> None:
     assert list(story.tasks()) == ["a"]
 
 
-@pytest.mark.parametrize("seconds", ["x", -1, True, 1e13])
+@pytest.mark.parametrize("seconds", ["x", -1, True, 1e10])
 def test_a_delay_that_is_no_number_fails_the_node(seconds: Json) -> None:
     story = Story(waiting("timer", edge("w", "a"), seconds={"cel": "input"}), seconds)
     assert story.job.error is not None
@@ -230,9 +230,7 @@ def test_a_child_wakes_its_parent_whatever_became_of_it(outcome: str) -> None:
     error: dict[str, Json] = {"kind": "permanent", "message": "why", "code": "c"}
     story.job.child_ended(1, str(CHILD), outcome, None, error, story.facts)
     assert list(story.tasks()) == ["b"]
-    assert story.job.tasks[1].input == {
-        "error": {"kind": "permanent", "message": "why", "code": "c", "port": "failure"}
-    }
+    assert story.job.tasks[1].input == {"error": {"kind": "permanent", "message": "why", "code": "c"}}
 
 
 def test_a_child_that_fails_without_a_failure_edge_fails_the_job() -> None:
@@ -247,7 +245,6 @@ def test_a_child_that_fails_without_a_failure_edge_fails_the_job() -> None:
             "kind": "permanent",
             "message": f"the job {CHILD} ended as cancelled",
             "code": "cancelled",
-            "port": "failure",
         },
     )
 

@@ -1,10 +1,8 @@
 """The example: a blueprint with one import changed, the unmodified SDK as its worker, and an HTTP client."""
 
 import asyncio
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.contract.avtomatika.worker.sdk import sdk_python
 from tests.support.system import CLIENT_TOKEN, ROOT, WORKER_TOKEN, System
 
 pytestmark = pytest.mark.connected
@@ -35,13 +34,6 @@ async def end():
 """
 
 
-def sdk_python() -> str:
-    """An interpreter that has the SDK."""
-    if importlib.util.find_spec("avtomatika_worker") is not None:
-        return sys.executable
-    return "/tmp/avt-sdk/bin/python"
-
-
 @contextmanager
 def sdk_worker(system: System, name: str, **environment: str) -> Iterator[None]:
     """The example's worker as a process of its own."""
@@ -54,7 +46,7 @@ def sdk_worker(system: System, name: str, **environment: str) -> Iterator[None]:
     }
     with (system.data / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
-            [sdk_python(), str(EXAMPLE / "worker.py")], env=own, stdout=log, stderr=subprocess.STDOUT
+            [str(sdk_python()), str(EXAMPLE / "worker.py")], env=own, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         yield
