@@ -85,24 +85,30 @@ class Watching:
 
     def _changes(self, commits: Iterable[StoredCommit]) -> Changes:
         changes = Changes({}, [], [])
-        watched = self._watched
         for commit in commits:
-            if commit.kind != "job":
-                continue
-            job = commit.id
-            for version, (topic, data) in enumerate(commit.events, commit.n):
-                if topic == "JobAccepted":
-                    url = data.get("webhook_url")
-                    if url:
-                        watched[job] = changes.watch[job] = Watched(url, data.get("origin", "native"))
-                elif job in watched:
-                    event = EVENTS.get(topic) or _of_worker(topic, data)
-                    if event is not None:
-                        self._announce(changes, commit, version, event)
-                    if topic in EVENTS:
-                        del watched[job]
-                        changes.forget.append(job)
+            # What is not a commit of ours is the projector's to tell; nobody asked to hear of it.
+            numbers: tuple[object, object] = (commit.n, commit.at)
+            if commit.kind == "job" and all(isinstance(number, int) for number in numbers):
+                for version, (topic, data) in enumerate(commit.events, commit.n):
+                    if isinstance(data, dict):
+                        self._event(changes, commit, version, topic, data)
         return changes
+
+    def _event(
+        self, changes: Changes, commit: StoredCommit, version: int, topic: str, data: dict[str, Any]
+    ) -> None:
+        job = commit.id
+        if topic == "JobAccepted":
+            url, origin = data.get("webhook_url"), data.get("origin", "native")
+            if url and isinstance(url, str) and isinstance(origin, str):
+                self._watched[job] = changes.watch[job] = Watched(url, origin)
+        elif job in self._watched:
+            event = EVENTS.get(topic) or _of_worker(topic, data)
+            if event is not None:
+                self._announce(changes, commit, version, event)
+            if topic in EVENTS:
+                del self._watched[job]
+                changes.forget.append(job)
 
     def _announce(self, changes: Changes, commit: StoredCommit, version: int, event: str) -> None:
         watched = self._watched[commit.id]
@@ -129,5 +135,5 @@ def _of_worker(topic: str, data: Any) -> str | None:
     if topic == "TaskProgressed":
         return "worker_event:progress"
     if topic == "EventEmitted" and str(data.get("by", "")).startswith("worker:"):
-        return f"worker_event:{data['name']}"
+        return f"worker_event:{data.get('name')}"
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
-from shared.blueprints.host import HandlerFailed, HandlerHost
+from shared.blueprints.host import Code, HandlerFailed, HandlerHost
 from shared.domain.graph import validate
 from shared.domain.job import AwaitApproval, Dispatch, GoTo, Parallel, RunWorkflow, TaskSpec
 
@@ -187,3 +187,57 @@ async def test_an_unknown_blueprint_or_state_is_named(host: HandlerHost) -> None
         await host.run("nobody", "check", VIEW)
     with pytest.raises(HandlerFailed, match="blueprint 'order', state 'nowhere': there is no such state"):
         await host.run("order", "nowhere", VIEW)
+
+
+async def test_an_older_text_runs_beside_the_newest_also_when_its_file_is_gone(
+    host: HandlerHost, folder: Path
+) -> None:
+    old = Code(sha256(CODE.encode()).hexdigest(), "order.py", CODE)
+    text = CODE.replace('"stock"', '"store"')
+    new = Code(sha256(text.encode()).hexdigest(), "order.py", text)
+    (folder / "order.py").unlink()
+    skills = []
+    for code in (old, new, old):
+        action = await host.run("order", "check", asked("dispatch"), code)
+        assert isinstance(action, Dispatch)
+        skills.append(action.task.skill)
+    assert skills == ["stock", "store", "stock"]
+
+
+async def test_a_text_runs_without_any_folder() -> None:
+    host = HandlerHost(None, time_limit_seconds=5.0)
+    try:
+        code = Code(sha256(CODE.encode()).hexdigest(), "order.py", CODE)
+        assert isinstance(await host.run("order", "check", asked("dispatch"), code), Dispatch)
+    finally:
+        await host.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("import nothing_of_that_name", "cannot be loaded"), ("", "the text has no such blueprint")],
+)
+async def test_a_text_without_the_blueprint_says_so(host: HandlerHost, text: str, why: str) -> None:
+    with pytest.raises(HandlerFailed, match=why) as caught:
+        await host.run("order", "check", VIEW, Code("0" * 64, "order.py", text))
+    assert caught.value.error.kind == "permanent"
+
+
+async def test_coroutines_share_one_event_loop_over_many_runs(host: HandlerHost, folder: Path) -> None:
+    (folder / "looping.py").write_text(
+        """
+import asyncio
+from daybook import Blueprint
+bp = Blueprint("looping")
+
+@bp.handler(is_start=True, is_end=True)
+async def only():
+    return id(asyncio.get_running_loop())
+"""
+    )
+    payloads = set()
+    for _ in range(3):
+        action = await host.run("looping", "only", VIEW)
+        assert isinstance(action, GoTo)
+        payloads.add(action.payload)
+    assert len(payloads) == 1
