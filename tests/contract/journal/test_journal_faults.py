@@ -70,8 +70,9 @@ async def test_a_lost_acknowledgement_is_an_unknown_outcome_and_loading_shows_th
 ) -> None:
     book = new_id()
     proxy.swallow_answers = True
-    with pytest.raises(UnknownOutcome) as caught:
-        await append(behind_proxy, book, opened(book, NOON, owner="ann"))
+    async with asyncio.timeout(PATIENCE + 5):
+        with pytest.raises(UnknownOutcome) as caught:
+            await append(behind_proxy, book, opened(book, NOON, owner="ann"))
     assert (caught.value.kind, caught.value.id, caught.value.n) == (LEDGER, book, 1)
 
     recorded = await journal.load(Ledger, book)
@@ -86,8 +87,9 @@ async def test_a_lost_request_is_an_unknown_outcome_and_loading_shows_the_truth(
 ) -> None:
     book = new_id()
     proxy.swallow_requests = True
-    with pytest.raises(UnknownOutcome):
-        await append(behind_proxy, book, opened(book, NOON))
+    async with asyncio.timeout(PATIENCE + 5):
+        with pytest.raises(UnknownOutcome):
+            await append(behind_proxy, book, opened(book, NOON))
 
     assert await journal.load(Ledger, book) is None
     await append(journal, book, opened(book, NOON))
@@ -205,6 +207,26 @@ async def test_a_follower_misses_nothing_when_the_server_is_killed_and_started_a
     watcher.cancel()
 
     assert seen == list(range(1, last + 1))
+
+
+async def test_a_follower_misses_nothing_when_only_its_line_breaks(
+    journal: JetStreamJournal, behind_proxy: JetStreamJournal, proxy: Proxy
+) -> None:
+    follower = behind_proxy.follow(0)
+    books = [new_id() for _ in range(6)]
+    await append(journal, books[0], opened(books[0], NOON))
+    assert [commit.id for commit in await take(follower, 1)] == books[:1]
+
+    proxy.swallow_answers = True
+    for book in books[1:]:
+        await append(journal, book, opened(book, NOON))
+    async with asyncio.timeout(10):
+        await proxy.swallowed.wait()
+    await proxy.cut()
+
+    async with asyncio.timeout(10):  # nothing more is written that would show the gap
+        assert [commit.id for commit in await take(follower, 5)] == books[1:]
+    await follower.aclose()  # type: ignore[attr-defined]
 
 
 async def test_a_follower_whose_consumer_was_deleted_goes_on_with_a_new_one(
