@@ -15,6 +15,9 @@ from shared.broker.streams import declare_consumer
 
 CONSUMER = "wakeups"
 
+KEPT = "24h"
+"""How long the broker keeps a wake-up that came. One that nobody took by then is the scheduler's to find."""
+
 
 class WakeUps:
     """Arms wake-ups. Arming one that is armed replaces it: a schedule's subject is its name."""
@@ -27,7 +30,8 @@ class WakeUps:
         when = from_us(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         header = (
             f"NATS/1.0\r\nNats-Schedule:@at {when}\r\n"
-            f"Nats-Schedule-Target:{subjects.fired(job, name)}\r\n\r\n"
+            f"Nats-Schedule-Target:{subjects.fired(job, name)}\r\n"
+            f"Nats-Schedule-TTL:{KEPT}\r\n\r\n"
         ).encode()
         stored(await self._publisher.request(subjects.timer(job, name), b"{}", header))
 

@@ -104,7 +104,7 @@ class JournalContract:
     async def test_a_conflict_hurts_only_the_loser(self, journal: Journal) -> None:
         taken = new_id()
         await append(journal, taken, opened(taken, NOON))
-        others = [new_id() for _ in range(20)]
+        others = [new_id() for _ in range(150)]  # more than go one by one
 
         outcomes = await asyncio.gather(
             *(append(journal, book, opened(book, NOON)) for book in [*others[:13], taken, *others[13:]]),
