@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shared.domain.errors import InvalidValue
+from shared.domain.placement import needs_of
 from shared.domain.values import Json
 
 
@@ -129,6 +130,19 @@ def check(action: Action) -> None:
             raise InvalidValue(f"Parallel: failures must be fail or collect, not {failures!r}")
         case AwaitApproval(transitions=transitions) if not transitions:
             raise InvalidValue("AwaitApproval needs transitions, one for each decision")
+    for task in _tasks(action):
+        if task.placement is not None:
+            needs_of(task.placement)
+
+
+def _tasks(action: Action) -> tuple[TaskSpec, ...]:
+    match action:
+        case Dispatch(task=task):
+            return (task,)
+        case Parallel(tasks=tasks):
+            return tuple(tasks)
+        case _:
+            return ()
 
 
 def _task_json(task: TaskSpec) -> dict[str, Json]:
