@@ -22,6 +22,7 @@ from shared.domain.graph_nodes import (
     Wait,
     port_name,
 )
+from shared.domain.placement import needs_of
 from shared.domain.retry import RetryPolicy
 from shared.domain.template import Template, expression_of
 from shared.domain.values import LEAST_URGENT, LONGEST_SECONDS, MOST_URGENT, Json
@@ -160,6 +161,10 @@ class Fields:
         if value is not None and not isinstance(value, dict):
             self.complain("placement must be an object")
             return None
+        try:
+            needs_of(value or {})
+        except InvalidValue as error:
+            self.complain(str(error))
         return value or None
 
     def failures(self) -> Literal["fail", "collect"]:

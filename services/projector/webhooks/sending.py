@@ -66,7 +66,9 @@ class Sending:
                         self._sending[message.id] = task
                         task.add_done_callback(lambda _, done=message.id: self._over(done))  # type: ignore[misc]
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._woken.wait(), self._sleep())
+                        # Not wait_for: before Python 3.12 it may swallow a cancellation.
+                        async with asyncio.timeout(self._sleep()):
+                            await self._woken.wait()
             finally:
                 tasks = list(self._sending.values())
                 for task in tasks:

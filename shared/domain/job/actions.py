@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from shared.domain.errors import InvalidValue
 from shared.domain.job.spec import check_seconds, check_urgency
+from shared.domain.placement import needs_of
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import NORMAL_URGENCY, Json
 
@@ -148,6 +149,8 @@ def _check_task(task: TaskSpec) -> None:
     check_seconds("dispatch_timeout", task.dispatch_timeout)
     check_seconds("run_timeout", task.run_timeout)
     RetryPolicy.of(task.retry)
+    if task.placement is not None:
+        needs_of(task.placement)
 
 
 def _task_json(task: TaskSpec) -> dict[str, Json]:

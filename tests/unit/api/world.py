@@ -71,7 +71,7 @@ class CurrentReads:
         self._check()
         counts: dict[str, int] = {}
         for job in await self._all():
-            if job.tenant == tenant:
+            if tenant is None or job.tenant == tenant:
                 counts[job.status] = counts.get(job.status, 0) + 1
         return counts
 

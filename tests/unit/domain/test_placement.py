@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from shared.domain.errors import InvalidValue
+from shared.domain.graph import validate
+from shared.domain.job.actions import Dispatch, GoTo, Parallel, TaskSpec, check
 from shared.domain.placement import Candidate, Needs, chosen, fits, needs_of
 from shared.domain.values import Json
 
@@ -168,3 +170,18 @@ def test_overflow_stays_with_the_cheapest_when_all_are_full() -> None:
 def test_a_worker_without_reputation_has_no_value() -> None:
     bad = worker("bad", costs={"render": 0.1}, reputation=0.0)
     assert chosen([bad, MIDDLE], "render", Needs(strategy="best_value"), {}) is MIDDLE
+
+
+def test_a_graph_or_a_handler_that_asks_for_what_makes_no_sense_is_refused_at_once() -> None:
+    nonsense: dict[str, Json] = {"strategy": "fastest"}
+    graph: dict[str, Json] = {
+        "nodes": {"n": {"kind": "task", "skill": "render", "placement": nonsense}},
+        "edges": [],
+    }
+    assert any("strategy" in problem for problem in validate(graph))
+    task = TaskSpec("render", placement=nonsense)
+    for action in (Dispatch(task, {}), Parallel((TaskSpec("sing"), task), "join")):
+        with pytest.raises(InvalidValue, match="strategy"):
+            check(action)
+    check(Dispatch(TaskSpec("render", placement={"worker": "w1"}), {}))
+    check(GoTo("n"))

@@ -120,15 +120,18 @@ def dot_of(name: str, document: Mapping[str, Json]) -> str:
     assert isinstance(nodes, dict)
     assert isinstance(edges, list)
     lines = [f"// State Machine for {_line(name)}", "digraph {", "\tnode [shape=box style=rounded]"]
+    drawn_edges: dict[str, None] = {}
     for edge in edges:
         assert isinstance(edge, dict)
-        lines.append(f"\t{_quoted(edge['from'])} -> {_quoted(edge['to'])}")
-    lines += [f"\t{_quoted(node)} [label={_quoted(node)}]" for node in nodes]
+        if not str(edge["to"]).endswith(END):  # the node behind an end state, which the state stands for
+            drawn_edges[f"\t{_quoted(edge['from'])} -> {_quoted(edge['to'])}"] = None
+    lines += drawn_edges
+    lines += [f"\t{_quoted(node)} [label={_quoted(node)}]" for node in nodes if not node.endswith(END)]
     return "\n".join([*lines, "}", ""])
 
 
 def _quoted(node: Json) -> str:
-    text = str(node).removesuffix(END)
+    text = str(node)
     if text.isascii() and text.isidentifier():
         return text
     return '"' + _line(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -106,7 +106,7 @@ class HttpWorker:
         self._http, self.name = http, name
         self.headers = {"X-Worker-ID": name} | ({} if token is None else {"X-Worker-Token": token})
 
-    async def register(self, *skills: str, **more: Any) -> httpx.Response:
+    async def register(self, *skills: str | dict[str, Any], **more: Any) -> httpx.Response:
         body = {"worker_id": self.name, "supported_skills": list(skills), **more}
         return await self.post("/_worker/workers/register", body)
 

@@ -1,0 +1,145 @@
+"""Who is let in, and how often."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.api.dialects.avtomatika.answers import Refused
+from services.api.dialects.avtomatika.clients import BadClients, Clients, read_clients
+from services.api.dialects.avtomatika.limits import MOST_KEYS, RateLimit
+from services.api.dialects.avtomatika.quotas import Quotas
+from tests.unit.avtomatika.world import world
+
+NOVEMBER = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def test_a_request_needs_a_known_token(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        async with w.client(None) as nobody:
+            missing = await nobody.get("/api/v1/jobs")
+            assert (missing.status_code, missing.json()) == (401, {"error": "Missing X-Client-Token header"})
+        async with w.client("wrong") as stranger:
+            wrong = await stranger.get("/api/v1/jobs")
+            assert (wrong.status_code, wrong.json()) == (401, {"error": "Unauthorized: Invalid token"})
+        async with w.client("dev-client-token") as client:
+            assert (await client.get("/api/v1/jobs")).status_code == 200
+        async with w.client(None) as client:
+            bearer = {"Authorization": "Bearer token-alice"}
+            assert (await client.get("/api/v1/jobs", headers=bearer)).status_code == 200
+
+
+async def test_a_month_has_as_many_requests_as_were_granted(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client("token-few") as client:
+        assert [(await client.get("/api/v1/jobs")).status_code for _ in range(3)] == [200, 200, 429]
+        answer = await client.get("/api/v1/jobs")
+        assert answer.json() == {"error": "Quota exceeded or not configured"}
+
+
+def test_use_is_kept_over_a_restart_and_begins_anew_with_the_month(tmp_path: Path) -> None:
+    now = [NOVEMBER]
+    quotas = Quotas(tmp_path / "quotas.json", lambda: now[0])
+    assert [quotas.take("few", 2) for _ in range(3)] == [True, True, False]
+    quotas.write()
+    again = Quotas(tmp_path / "quotas.json", lambda: now[0])
+    assert not again.take("few", 2)
+    assert again.take("few", 3)
+    now[0] = NOVEMBER.replace(month=12)
+    assert again.take("few", 2)
+
+
+def test_quotas_that_cannot_be_read_begin_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "quotas.json").write_text("[")
+    assert Quotas(tmp_path / "quotas.json", lambda: NOVEMBER).take("few", 1)
+    assert "cannot be read" in caplog.text
+
+
+def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = tmp_path / "clients.toml", Clock()
+    file.write_text('[a]\ntoken = "one"')
+    clients = Clients("", file, Quotas(None, lambda: NOVEMBER), clock)
+    assert clients.find("one").name == "a"
+    file.write_text('[a]\ntoken = "two, which is longer"')
+    assert clients.find("one").name == "a"  # it does not look at every request
+    clock.seconds += 2
+    with pytest.raises(Refused):
+        clients.find("one")
+    assert clients.find("two, which is longer").name == "a"
+    file.write_text("[a")
+    clock.seconds += 2
+    with caplog.at_level(logging.ERROR):
+        assert clients.find("two, which is longer").name == "a"
+    assert "the clients stay as they were" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[a", "clients.toml"),
+        ("a = 1", "a is not a table"),
+        ("[a]", "it needs a token"),
+        ("[a]\ntoken = 7", "it needs a token"),
+        ('[a]\ntoken_sha256 = "abc"', "not 64 hex digits"),
+        ('[a]\ntoken = "t"\nmonthly_attempts = "many"', "monthly_attempts is not an integer"),
+        ('[a]\ntoken = "t"\nplan = 1', "plan is not a string"),
+        ('[a]\ntoken = "secret-t"\n[b]\ntoken = "secret-t"', "'b' has the token of 'a'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_stops_the_start(text: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text(text)
+    with pytest.raises(BadClients, match=why) as told:
+        Clients("", file, Quotas(None, lambda: NOVEMBER))
+    assert "secret" not in str(told.value)
+
+
+def test_what_is_not_ours_in_a_table_is_the_client_s_own(tmp_path: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text('[a]\ntoken = "t"\ntenant = "x"\nlanguages = ["en"]\n[a.params]\nvip = true')
+    (client,) = read_clients(file).values()
+    assert client.params == {"languages": ["en"], "vip": True}
+    assert client.tenant == "x"
+
+
+async def test_a_limit_tells_what_is_left_and_when_to_come_again(tmp_path: Path) -> None:
+    async with world(tmp_path, rate_limiting_enabled=True, rate_limit=2) as w, w.client() as client:
+        first = await client.get("/api/v1/dashboard")
+        assert first.headers["x-ratelimit-limit"] == "2"
+        assert first.headers["x-ratelimit-remaining"] == "1"
+        await client.get("/api/v1/dashboard")
+        third = await client.get("/api/v1/dashboard")
+        assert (third.status_code, third.json()) == (429, {"error": "Too Many Requests"})
+        assert 1 <= int(third.headers["retry-after"]) <= 60
+        assert third.headers["x-ratelimit-remaining"] == "0"
+        assert (await client.get("/api/v1/workers")).status_code == 200  # another path
+        metrics = await client.get("/_public/metrics")
+        assert "orchestrator_ratelimit_blocked_total 1.0" in metrics.text
+
+
+async def test_nothing_is_limited_unless_it_is_asked_for(tmp_path: Path) -> None:
+    async with world(tmp_path, rate_limit=1) as w, w.client() as client:
+        assert [(await client.get("/api/v1/workers")).status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_window_ends_for_all_keys_and_memory_is_bounded() -> None:
+    clock = Clock()
+    limit = RateLimit(1, 60.0, clock)
+    assert not limit.take("a").is_exceeded
+    assert limit.take("a").is_exceeded
+    assert limit.take("a", 5).remaining == 2
+    for number in range(MOST_KEYS + 10):
+        limit.take(f"key {number}")
+    assert len(limit._counts) == MOST_KEYS
+    clock.seconds += 60
+    assert not limit.take("a").is_exceeded

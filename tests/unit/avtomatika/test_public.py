@@ -1,0 +1,182 @@
+"""The paths under /_public, and the system's own for clients."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.domain.graph import Graph
+from shared.domain.job import GoTo, TaskError
+from tests.unit.avtomatika.world import FLOW, world
+
+PRODUCTION = {
+    "profile": "production",
+    "client_token": "a-client-token-of-production",
+    "worker_token": "a-worker-token-of-production",
+}
+SEED_METRICS = (
+    "jobs_total",
+    "jobs_failed_total",
+    "task_queue_length",
+    "active_workers",
+    "loop_lag_seconds",
+    "ratelimit_blocked_total",
+    "jobs_timeouts_total",
+    "tasks_ignored_total",
+    "tasks_hot_dispatched_total",
+)
+
+
+async def test_the_status_is_ok_for_everybody(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+        answer = await client.get("/_public/status")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert answer.headers["x-rxon-version"]
+
+
+async def test_the_metrics_have_the_names_that_operators_know(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+        await w.submit()
+        answer = await client.get("/_public/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        for name in SEED_METRICS:
+            assert re.search(rf"^orchestrator_{name} ", answer.text, re.MULTILINE), name
+        assert "orchestrator_jobs_total 1.0" in answer.text
+        assert "daybook_http_requests_total" in answer.text
+
+
+async def test_a_decision_moves_the_job_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+        job = await w.submit()
+        path = f"/_public/webhooks/approval/{job}"
+        early = await client.post(path, json={"decision": "approved"})
+        assert (early.status_code, early.json()) == (
+            409,
+            {"error": "Job is not in a state that can be approved"},
+        )
+        await w.ask(job)
+        assert (await w.state(job))["status"] == "waiting_for_human"
+        for body, text in (
+            (b"{nope", "Invalid JSON body"),
+            (b"{}", "decision is required in body"),
+            (b'{"decision": "maybe"}', "Invalid decision 'maybe' for this job"),
+        ):
+            wrong = await client.post(path, content=body)
+            assert (wrong.status_code, wrong.json()) == (400, {"error": text})
+        right = await client.post(path, json={"decision": "approved"})
+        assert (right.status_code, right.json()) == (200, {"status": "approval_received", "job_id": job})
+        assert (await client.post(path, json={"decision": "approved"})).status_code == 409
+        unknown = await client.post("/_public/webhooks/approval/nope", json={"decision": "approved"})
+        assert (unknown.status_code, unknown.json()) == (404, {"error": "Job not found"})
+
+
+async def test_production_asks_who_decides(tmp_path: Path) -> None:
+    async with world(tmp_path, **PRODUCTION) as w:
+        job = await w.submit()
+        await w.ask(job)
+        path, body = f"/_public/webhooks/approval/{job}", {"decision": "approved"}
+        async with w.client(None) as nobody, w.client("token-bob") as bob, w.client() as alice:
+            refused = await nobody.post(path, json=body)
+            assert (refused.status_code, refused.json()) == (401, {"error": "Client authentication required"})
+            assert (await bob.post(path, json=body)).status_code == 404
+            assert (await alice.post(path, json=body)).status_code == 200
+
+
+async def test_a_link_decides_once_for_one_wait(tmp_path: Path) -> None:
+    async with world(tmp_path, **PRODUCTION) as w, w.client(None) as holder:
+        job, other = await w.submit(), await w.submit()
+        await w.ask(job)
+        await w.ask(other)
+        link = (await w.state(job))["approval_url"]
+        token = link.partition("?")[2]
+        for forged in (link[:-2] + "xx", f"/_public/webhooks/approval/{other}?{token}", link + "."):
+            assert (await holder.post(forged, json={"decision": "approved"})).status_code == 403
+        assert (await holder.post(link, json={"decision": "approved"})).status_code == 200
+        assert (await holder.post(link, json={"decision": "approved"})).status_code == 409
+        assert "approval_url" not in await w.state(job)
+
+
+async def test_only_development_may_throw_everything_away(tmp_path: Path) -> None:
+    async with world(tmp_path, **PRODUCTION) as w, w.client() as client:
+        answer = await client.post("/_public/debug/flush_db")
+        assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})
+
+
+async def test_an_owner_sees_the_jobs_that_were_set_aside(tmp_path: Path) -> None:
+    async with (
+        world(tmp_path) as w,
+        w.client() as alice,
+        w.client("token-bob") as bob,
+        w.client(None) as nobody,
+    ):
+        job = await w.submit()
+        await w.submit()
+        for attempt in range(1, 5):
+            await w.decide(
+                job,
+                lambda aggregate, facts, attempt=attempt: aggregate.handler_failed(
+                    1, TaskError("transient", "it broke", "x"), facts, attempt
+                ),
+            )
+        assert (await w.state(job))["status"] == "quarantined"
+        (listed,) = (await alice.get("/_public/jobs/quarantined")).json()
+        assert (listed["id"], listed["error_message"]) == (job, "it broke")
+        assert (await bob.get("/_public/jobs/quarantined")).json() == []
+        assert (await nobody.get("/_public/jobs/quarantined")).status_code == 401
+
+
+async def test_the_documentation_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+        await w.submit()  # so that the endpoint is known
+        answer = await client.get("/_public/docs")
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "/api/v1/jobs/flow" in answer.text
+        assert not re.search(r"(?:src|href)=|https?://", answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'sha256-" in policy
+        assert "unsafe" not in policy
+
+
+async def test_graphs_workers_and_counts(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        drawn = await client.get("/api/v1/blueprints/flow/graph")
+        assert drawn.headers["content-type"] == "text/vnd.graphviz; charset=utf-8"
+        lines = drawn.text.splitlines()
+        assert lines[:3] == ["// State Machine for flow", "digraph {", "\tnode [shape=box style=rounded]"]
+        assert "\tstart -> finished" in lines
+        assert "\tfailed [label=failed]" in lines
+        assert len(lines) == len(set(lines))
+        await w.publish("own", meta={"dot": "// mine\n"})
+        assert (await client.get("/api/v1/blueprints/own/graph")).text == "// mine\n"
+        missing = await client.get("/api/v1/blueprints/zzz/graph")
+        assert (missing.status_code, missing.json()) == (404, {"error": "Blueprint not found"})
+        (worker,) = (await client.get("/api/v1/workers")).json()
+        assert (worker["worker_id"], worker["status"], worker["reputation"]) == ("w1", "idle", 1)
+        await w.submit()
+        ended = await w.submit()
+        await w.finish(ended)
+        counts = (await client.get("/api/v1/dashboard")).json()
+        assert counts == {"workers": {"total": 1}, "jobs": {"queued": 1, "pending": 1, "finished": 1}}
+        reload = await client.post("/api/v1/admin/reload-workers")
+        assert (reload.status_code, reload.json()) == (400, {"error": "WORKERS_CONFIG_PATH is not set"})
+
+
+@pytest.mark.parametrize("path", ["/_public/nothing", "/_public"])
+async def test_an_unknown_path_is_refused_in_the_dialect_s_form(path: str, tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})
+
+
+async def test_a_failed_end_shows_its_message(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        job = await w.submit()
+        await w.act(job, GoTo("failed"))
+        await w.act(job, GoTo("failed:end"))
+        state = await w.state(job)
+        assert (state["status"], state["current_state"]) == ("failed", "failed")
+        assert state["error_message"]
+
+
+def test_the_flow_of_these_tests_is_a_graph() -> None:
+    assert Graph.parse(FLOW).entry == "start"

@@ -1,0 +1,330 @@
+"""Webhooks: what is announced, what it says, where it may go, and how long it is tried."""
+
+import asyncio
+import ipaddress
+import threading
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID
+
+import orjson
+import pytest
+
+from services.projector.webhooks.addresses import Forbidden, Unresolved, address_of, is_allowed
+from services.projector.webhooks.outbox import Outbox
+from services.projector.webhooks.sending import TRIES, Sending
+from services.projector.webhooks.watching import Watching, message_id
+from shared.application.clock import now_us, utc_now
+from shared.application.collecting import collected
+from shared.application.expressions import evaluate
+from shared.application.ids import new_id
+from shared.application.ports import Decision
+from shared.application.webhooks import signed
+from shared.domain.graph import Graph
+from shared.domain.job import Facts, Job, JobSpec
+from shared.domain.topics import AGGREGATES, EVENTS
+from shared.journal.memory import MemoryJournal
+
+GRAPH = Graph.of_skill("resize")
+KEY = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.us = now_us()
+
+    def __call__(self) -> int:
+        return self.us
+
+
+class World:
+    """A journal, an outbox on disk, and a watcher beside a projector that is never behind."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.clock, self.news = file, Clock(), 0
+        self.journal = MemoryJournal(EVENTS, AGGREGATES)
+        self.open()
+
+    def open(self) -> None:
+        self.outbox = Outbox(self.file)
+        self.watching = Watching(self.outbox, self.clock, self._count)
+
+    def _count(self) -> None:
+        self.news += 1
+
+    async def catch_up(self) -> None:
+        last = await self.journal.last_sequence()
+        await self.watching.catch_up(self.journal, lambda: last)
+
+    async def accept(self, url: str | None = "http://127.0.0.1:9/hook", origin: str = "avtomatika") -> UUID:
+        job = new_id()
+        spec = JobSpec(skill="resize", webhook_url=url, origin=origin, metadata={"order": 7, "daybook.x": 1})
+        await self._store(job, Job.accept(job, spec, self._facts()), None)
+        return job
+
+    async def work(self, job: UUID) -> None:
+        recorded = await self.journal.load(Job, job)
+        assert recorded is not None
+        aggregate = recorded.aggregate
+        aggregate.progress(1, 1, "w1", 0.5, "half", self._facts())
+        aggregate.succeed(1, 1, "w1", {"width": 640}, self._facts())
+        await self._store(job, aggregate, recorded.tip)
+
+    async def cancel(self, job: UUID) -> None:
+        recorded = await self.journal.load(Job, job)
+        assert recorded is not None
+        recorded.aggregate.cancel(self._facts(), "", "client:x")
+        await self._store(job, recorded.aggregate, recorded.tip)
+
+    def due(self) -> list[tuple[str, str]]:
+        return [(message.event, message.url) for message in self.outbox.due(self.clock.us, 100)]
+
+    async def _store(self, job: UUID, aggregate: Job, tip: bytes | None) -> None:
+        before = len(self.journal.commits)
+        await self.journal.append(Decision("job", job, collected(aggregate), "x", tip))
+        self.watching.saw(self.journal.commits[before:])
+
+    @staticmethod
+    def _facts() -> Facts:
+        return Facts(utc_now(), GRAPH, evaluate)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "webhooks.db")
+    yield made
+    made.outbox.close()
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers what the test says and keeps what came."""
+
+    answers: ClassVar[list[int]]
+    came: ClassVar[list[tuple[dict[str, str], bytes]]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.came.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.send_response(self.answers.pop(0) if self.answers else 200)
+        self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, type[Receiver]]]:
+    kept = type("Kept", (Receiver,), {"answers": [], "came": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kept)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook?x=1", kept
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@asynccontextmanager
+async def sending(world: World, key: bytes | None = KEY, *, loopback: bool = True) -> AsyncIterator[Sending]:
+    made = Sending(world.outbox, world.journal, world.clock, key, loopback=loopback)
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until_logged(world: World, outcomes: list[str]) -> None:
+    async with asyncio.timeout(10):
+        while [outcome for _, _, outcome, _, _ in world.outbox.log()] != outcomes:
+            await asyncio.sleep(0.005)
+
+
+async def until_tried(world: World, attempts: int) -> None:
+    async with asyncio.timeout(10):
+        while [tried for _, _, _, tried, _ in world.outbox.log()] != [attempts]:
+            await asyncio.sleep(0.005)
+
+
+async def test_the_end_of_a_watched_job_is_announced_once(world: World) -> None:
+    await world.catch_up()
+    job, quiet = await world.accept(), await world.accept(None)
+    assert world.due() == []
+    await world.work(job)
+    await world.work(quiet)
+    assert [event for event, _ in world.due()] == ["worker_event:progress", "job_finished"]
+    world.watching.saw(world.journal.commits)
+    assert len(world.due()) == 2
+
+
+async def test_what_the_documents_do_not_announce_is_not_sent(world: World) -> None:
+    await world.catch_up()
+    await world.cancel(await world.accept())
+    assert world.due() == []
+    await world.cancel(await world.accept(origin="native"))
+    assert [event for event, _ in world.due()] == ["job_cancelled"]
+
+
+async def test_nothing_is_missed_by_a_process_that_was_killed_anywhere(world: World) -> None:
+    await world.catch_up()
+    job = await world.accept()
+    world.outbox.close()  # as kill -9 would: nothing is kept that was not stored
+    world.open()
+    await world.work(job)  # seen by nobody: the watcher has not caught up yet
+    assert world.due() == []
+    await world.catch_up()
+    assert [event for event, _ in world.due()] == ["worker_event:progress", "job_finished"]
+    world.outbox.close()
+    world.open()
+    world.watching.position = 0  # even read again from the beginning
+    await world.catch_up()
+    assert len(world.outbox.log()) == 2
+
+
+async def test_the_message_is_as_documented_and_signed(
+    world: World, receiver: tuple[str, type[Receiver]]
+) -> None:
+    url, kept = receiver
+    await world.catch_up()
+    job = await world.accept(url)
+    await world.work(job)
+    async with sending(world):
+        await until_logged(world, ["delivered", "delivered"])
+    bodies = {orjson.loads(body)["event"]: (headers, body) for headers, body in kept.came}
+    headers, body = bodies["job_finished"]
+    message = orjson.loads(body)
+    assert message == {
+        "event": "job_finished",
+        "job_id": str(job),
+        "status": "finished",
+        "result": {"width": 640},
+        "error": None,
+        "security": None,
+        "metadata": {"order": 7},
+        "timestamp": message["timestamp"],
+    }
+    assert headers["host"] == url.split("/")[2]
+    expected = signed(KEY, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+    assert headers["webhook-signature"] == expected["webhook-signature"]
+    progress = orjson.loads(bodies["worker_event:progress"][1])
+    assert (progress["status"], progress["result"]) == ("running", {"progress": 0.5, "message": "half"})
+
+
+def test_a_signature_is_that_of_the_standard() -> None:
+    # The example of the specification (standardwebhooks.com, its reference libraries' test vector).
+    headers = signed(KEY, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert "webhook-signature" not in signed(None, "m", 1, b"")
+
+
+async def test_a_refusal_is_tried_again_later_with_the_same_message(
+    world: World, receiver: tuple[str, type[Receiver]]
+) -> None:
+    url, kept = receiver
+    kept.answers[:] = [500, 302]
+    await world.catch_up()
+    await world.cancel(await world.accept(url, "native"))
+    async with sending(world) as sender:
+        for attempt in (1, 2):
+            await until_tried(world, attempt)
+            assert world.due() == []
+            world.clock.us += 2**attempt * 1_000_000
+            sender.wake()
+        await until_logged(world, ["delivered"])
+    assert len({headers["webhook-id"] for headers, _ in kept.came}) == 1
+    assert len({body for _, body in kept.came}) == 1
+    assert len(kept.came) == 3  # the redirect was not followed
+
+
+async def test_a_receiver_that_is_gone_or_never_there_is_given_up(
+    world: World, receiver: tuple[str, type[Receiver]]
+) -> None:
+    url, kept = receiver
+    kept.answers[:] = [410]
+    await world.catch_up()
+    await world.cancel(await world.accept(url, "native"))
+    async with sending(world) as sender:
+        await until_logged(world, ["failed"])
+        kept.answers[:] = [500] * TRIES
+        await world.cancel(await world.accept(url, "native"))
+        sender.wake()
+        async with asyncio.timeout(10):
+            while any(outcome == "pending" for _, _, outcome, _, _ in world.outbox.log()):
+                world.clock.us += 3_600_000_000
+                sender.wake()
+                await asyncio.sleep(0.005)
+    assert len(kept.came) == 1 + TRIES
+
+
+async def test_a_private_address_is_never_asked(world: World, receiver: tuple[str, type[Receiver]]) -> None:
+    url, kept = receiver
+    await world.catch_up()
+    await world.cancel(await world.accept(url, "native"))
+    async with sending(world, loopback=False):
+        await until_logged(world, ["failed"])
+    assert kept.came == []
+    assert "is not public" in str(world.outbox.log()[0][4])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "224.0.0.1",
+        "100.64.0.1",
+        "::",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a00:1::",
+        "::a00:1",
+        "ff02::1",
+    ],
+)
+def test_what_is_not_public_is_not_allowed_not_even_in_development(text: str) -> None:
+    assert not is_allowed(ipaddress.ip_address(text), loopback=True)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_is_allowed_in_development_only(text: str) -> None:
+    assert is_allowed(ipaddress.ip_address(text), loopback=True)
+    assert not is_allowed(ipaddress.ip_address(text), loopback=False)
+
+
+@pytest.mark.parametrize("text", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
+def test_public_addresses_are_allowed(text: str) -> None:
+    assert is_allowed(ipaddress.ip_address(text), loopback=False)
+
+
+async def test_a_name_is_judged_by_all_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two(*_: Any, **__: Any) -> list[Any]:
+        return [(0, 0, 0, "", ("93.184.215.14", 80)), (0, 0, 0, "", ("10.0.0.1", 80))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two, raising=False)
+    with pytest.raises(Forbidden):
+        await address_of("two.example", 80, loopback=False)
+
+
+async def test_a_name_without_an_address_may_get_one_later() -> None:
+    with pytest.raises(Unresolved):
+        await address_of("nothing.invalid", 80, loopback=False)
+
+
+def test_a_message_s_id_is_the_same_whenever_it_is_derived() -> None:
+    job = new_id()
+    assert message_id(job, 7) == message_id(UUID(str(job)), 7)
