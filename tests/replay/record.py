@@ -242,6 +242,16 @@ def _cancelled() -> Record:
     )
 
 
+def _emitted() -> Record:
+    story = Story(graph({"a": task()}))
+    job = story.job
+    return _told(
+        story,
+        lambda: job.emit(1, 1, "w1", "half_way", {"at": 5}, story.facts, id="e1"),
+        lambda: job.succeed(1, 1, "w1", 1, story.facts),
+    )
+
+
 def _ended(error: TaskError, **retry: Json) -> Record:
     story = Story(graph({"a": task()}), retry={"max_attempts": 1, **retry})
     return _told(story, lambda: story.fails("a", error))
@@ -283,6 +293,7 @@ STORIES: Final[dict[str, Callable[[], Record]]] = {
     "handlers": _handled,
     "held_and_paused": _held,
     "cancelled": _cancelled,
+    "emitted": _emitted,
     "failed": lambda: _ended(BROKEN),
     "timed_out": lambda: _ended(TaskError("timeout", "too long")),
     "quarantined": lambda: _ended(BROKEN, quarantine=["permanent"]),

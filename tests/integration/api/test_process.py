@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.broker.streams import api
 from shared.process import ready_file
 from shared.settings import DEV_CREDENTIALS, without_settings
 from tests.integration.api.test_serving import free_port
@@ -64,12 +65,16 @@ async def test_it_stops_when_told_although_somebody_listens(nats_server: NatsSer
         async with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
             lines = answer.aiter_lines()
             assert await anext(lines) == "event: JobAccepted"
+            connection = await nats_server.connect()
+            async with asyncio.timeout(10):
+                while (await api(connection, "STREAM.INFO.JOURNAL"))["state"]["last_seq"] < 2:
+                    await asyncio.sleep(0.02)  # until the second job is accepted, and waited for
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 rest = [line async for line in lines]
         assert rest
         assert (await waiting).status_code == 202
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             assert await process.wait() == 0
         assert not ready_file(tmp_path, "api").exists()
 
