@@ -68,21 +68,23 @@ async def _until_dispatching(publisher: Publisher, there: bool) -> None:
 
 
 async def _rebuild(connection: Connection) -> None:
-    """Have the read model begin anew with what is left."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    """Have the read model begin anew with what is left; a projector that is down is waited for."""
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
 
     def take(_subject: bytes, _reply: bytes, _header: bytes, data: bytes) -> None:
-        said = orjson.loads(data) if data else {"done": True, "ok": False, "error": "nobody projects"}
-        if said.get("done") and not done.done():
-            if said.get("ok"):
-                done.set_result(None)
-            else:
-                done.set_exception(retry_after("not_ready", str(said.get("error"))))
+        answers.put_nowait(data)
 
     inbox = connection.inbox()
     subscription = await connection.listen(inbox, take)
     try:
-        await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
-        await done
+        while True:
+            await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
+            answer = await answers.get()
+            if answer:  # an empty one is the broker's: nobody listens
+                break
+            await asyncio.sleep(ASK_SECONDS)
     finally:
         await connection.unlisten(subscription)
+    said = orjson.loads(answer)
+    if not said.get("ok"):
+        raise retry_after("not_ready", str(said.get("error")))
