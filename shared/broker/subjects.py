@@ -21,7 +21,7 @@ REPORTS = "report.*"
 COMMANDS = "command.*"
 FIRED = "fired.>"
 RESTART = "system.restart"
-"""Whoever holds state of the journal in memory ends when it hears this, to be started again. Development only."""
+"""Who holds jobs in memory ends when it is asked this, to be started again. In development only."""
 CONTROLS = "control.>"
 
 PLACED = "@placed"
