@@ -19,6 +19,7 @@ MEANINGLESS: Final = {
     "ORCHESTRATOR_SECRET_KEY": "the journal is chained by hashes; see docs/wire.md",
     "ORCHESTRATOR_INTERNAL_KEY": "the journal is chained by hashes; see docs/wire.md",
     "AUDIT_SALT": "the journal is chained by hashes; see docs/wire.md",
+    "LOG_FORMAT": "text in the dev profile, JSON in production",
     "DETAILED_API_RESPONSES": "jobs are always shown in full",
     "TLS_": "TLS ends in front of this server",
     "WORKER_AUTH_MODE": "workers show tokens; certificates end in front of this server",

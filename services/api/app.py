@@ -90,7 +90,7 @@ async def main(settings: Settings, process: Process) -> None:
             soft_limit=settings.dispatcher_soft_limit,
         )
         auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
-        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds)
+        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds, metrics)
         avtomatika = AvtomatikaParts(
             journal=journal,
             reads=reads,

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -97,7 +98,7 @@ async def main(settings: Settings, process: Process) -> None:
             doors.open(broker)
             await broker.start()
             process.ready()
-            await _told(connection, process, hears_restart=settings.profile == "dev")
+            asked = await _told(connection, process, hears_restart=settings.profile == "dev")
             await broker.stop()
             for task in running:
                 task.cancel()
@@ -105,19 +106,30 @@ async def main(settings: Settings, process: Process) -> None:
         await desk.stop()
         await handlers.stop()
         await publisher.stop()
+        if asked is not None:
+            await connection.publish(asked, b"{}")
+            await connection.flush()
     finally:
         await disconnect(connection)
 
 
-async def _told(connection: Connection, process: Process, *, hears_restart: bool) -> None:
-    """Return when the process is to stop, or to be started again because the journal was emptied."""
-    restart = asyncio.Event()
+async def _told(connection: Connection, process: Process, *, hears_restart: bool) -> str | None:
+    """Return when the process is to stop; or to be started again because the journal is to be emptied, with
+    the subject on which somebody waits to hear that nothing more is decided.
+    """
+    restart: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def take(_subject: bytes, reply: bytes, _header: bytes, _data: bytes) -> None:
+        if not restart.done():
+            restart.set_result(reply.decode())
+
     if hears_restart:
-        await connection.listen(subjects.RESTART, lambda *_: restart.set())
-    waits = [asyncio.create_task(event.wait()) for event in (process.stopping, restart)]
+        await connection.listen(subjects.RESTART, take)
+    stopping = asyncio.create_task(process.stopping.wait())
+    waits: set[asyncio.Future[Any]] = {stopping, restart}
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+    stopping.cancel()
+    return restart.result() if restart.done() else None
 
 
 def _folding(codec: Codec) -> Fold:

@@ -112,7 +112,7 @@ class Commands:
         }
 
     async def _empty(self, say: object) -> dict[str, Any]:
-        self._live.start_over()
+        await self._live.start_over()
         return {}
 
     async def _rebuild(

@@ -16,6 +16,9 @@ from shared.readmodels.projection import Projection
 log = logging.getLogger(__name__)
 
 
+CANCEL_SECONDS = 0.2
+
+
 class Beside(Protocol):
     """Something else that derives from the commits which are read here."""
 
@@ -48,6 +51,7 @@ class Projector:
         self._announce = announce
         self._between = asyncio.Lock()
         self._anew = asyncio.Event()
+        self._begun = asyncio.Event()
         self._open()
 
     @property
@@ -75,9 +79,12 @@ class Projector:
                     self._beside.went_back(back.last)
                 self._start_over()
 
-    def start_over(self) -> None:
-        """Throw the rows away and project the journal from its beginning: it was emptied."""
+    async def start_over(self) -> None:
+        """Throw the rows away and project the journal from its beginning: it was emptied. Returns when no
+        old row is left.
+        """
         self._anew.set()
+        await self._begun.wait()
 
     @contextlib.asynccontextmanager
     async def halted(self) -> AsyncIterator[None]:
@@ -104,13 +111,17 @@ class Projector:
             if following.done():
                 following.result()
         finally:
-            for task in (anew, following):
-                task.cancel()
-            await asyncio.wait({anew, following})
+            anew.cancel()
+            while not following.done():
+                # Again and again: before Python 3.12 a wait_for on the way may swallow a cancellation.
+                following.cancel()
+                await asyncio.wait({following}, timeout=CANCEL_SECONDS)
         log.warning("the journal was emptied: building the read model anew")
-        self._anew.clear()
         async with self._between:
             self._start_over()
+        self._anew.clear()
+        self._begun.set()
+        self._begun.clear()  # those who wait for it now are woken; the next wait for the next time
 
     async def _follow(self) -> None:
         async with contextlib.aclosing(self._journal.follow(self.position)) as batches:  # type: ignore[type-var]

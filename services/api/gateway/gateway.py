@@ -190,6 +190,11 @@ class Gateway:
                 unwanted.append(key)
         return unwanted
 
+    def is_hot(self, name: str, skill: str) -> bool:
+        """Whether the worker said that it has the skill loaded."""
+        member = self._members.get(name)
+        return member is not None and skill in member.hot
+
     def leave(self, name: str) -> None:
         """The worker takes no more tasks; what it has it may finish."""
         member = self._members.get(name)

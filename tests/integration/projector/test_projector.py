@@ -156,3 +156,23 @@ async def test_an_announcer_that_is_closed_says_nothing_more() -> None:
     announcer.close()
     await asyncio.sleep(APART_SECONDS * 2)  # longer than it would have waited
     assert told == [1]
+
+
+async def test_starting_over_leaves_no_old_row_and_misses_no_new_one(tmp_path: Path) -> None:
+    database, journal, told = SqliteDatabase(tmp_path), RecordedJournal(one_step(1, "a")), Told()
+    projector = Projector(database, journal, told)
+    running = asyncio.create_task(projector.run())
+    await told.reached(2)
+    journal.commits.clear()  # emptied; the sequences go on
+    async with asyncio.timeout(20):
+        await projector.start_over()
+    with_rows = database.reader()
+    assert queries.counts(with_rows) == {}
+    journal.add(one_step(3, "b"))
+    await told.reached(4)
+    with_rows.close()
+    with_rows = database.reader()
+    assert queries.counts(with_rows) == {"succeeded": 1}
+    with_rows.close()
+    await stopped(running)
+    projector.close()

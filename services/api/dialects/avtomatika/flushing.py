@@ -5,6 +5,7 @@ rest. Until all is empty nothing that is accepted is sure to stay.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -38,51 +39,51 @@ def flush_of(connection: Connection, publisher: Publisher, definitions: Definiti
             log.warning("everything is thrown away")
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    await connection.publish(subjects.RESTART, b"")
-                    await _until_dispatching(publisher, False)
+                    await _until_nobody_decides(publisher)
                     for stream in (subjects.JOURNAL, subjects.TIMERS):
                         await api(connection, f"STREAM.PURGE.{stream}", {})
                     definitions.clear()
                     await _rebuild(connection)
-                    await _until_dispatching(publisher, True)
+                    await _until_somebody_decides(publisher)
             except (TimeoutError, BrokerError) as error:
                 raise retry_after("not_ready", f"It is not all thrown away: {error}") from error
 
     return flush
 
 
-async def _until_dispatching(publisher: Publisher, there: bool) -> None:
-    """Wait until somebody decides about jobs, or until nobody does."""
+async def _until_nobody_decides(publisher: Publisher) -> None:
+    """Have the dispatcher start again; return when it holds nothing any more. Who is down holds nothing."""
+    with contextlib.suppress(NoResponders):
+        await publisher.request(subjects.RESTART, b"{}", timeout=PATIENCE_SECONDS / 2)
+
+
+async def _until_somebody_decides(publisher: Publisher) -> None:
     order = orjson.dumps({"command": "expire", "by": "system:flush"})
     while True:
-        try:
+        with contextlib.suppress(BrokerError):
             await publisher.request(subjects.command(NOBODY), order, timeout=1.0)
-            answered = True
-        except NoResponders:
-            answered = False
-        except BrokerError:
-            answered = not there  # it may be on its way down, or up
-        if answered == there:
             return
         await asyncio.sleep(ASK_SECONDS)
 
 
 async def _rebuild(connection: Connection) -> None:
-    """Have the read model begin anew with what is left."""
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    """Have the read model begin anew with what is left; a projector that is down is waited for."""
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
 
     def take(_subject: bytes, _reply: bytes, _header: bytes, data: bytes) -> None:
-        said = orjson.loads(data) if data else {"done": True, "ok": False, "error": "nobody projects"}
-        if said.get("done") and not done.done():
-            if said.get("ok"):
-                done.set_result(None)
-            else:
-                done.set_exception(retry_after("not_ready", str(said.get("error"))))
+        answers.put_nowait(data)
 
     inbox = connection.inbox()
     subscription = await connection.listen(inbox, take)
     try:
-        await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
-        await done
+        while True:
+            await connection.publish("projector.command", b'{"command":"empty"}', reply=inbox)
+            answer = await answers.get()
+            if answer:  # an empty one is the broker's: nobody listens
+                break
+            await asyncio.sleep(ASK_SECONDS)
     finally:
         await connection.unlisten(subscription)
+    said = orjson.loads(answer)
+    if not said.get("ok"):
+        raise retry_after("not_ready", str(said.get("error")))

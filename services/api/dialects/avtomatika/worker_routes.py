@@ -27,6 +27,7 @@ from services.api.front import Answer, respond
 from services.api.gateway.gateway import Gateway, UnknownWorker
 from services.api.gateway.greeting import HelloRefused
 from services.api.gateway.polls import Poll
+from services.api.metrics import Metrics
 from services.api.problems import Problem
 from shared.application.clock import now_us
 from shared.application.commands import DispatcherSilent
@@ -77,9 +78,12 @@ class Call:
 class WorkerDoor:
     """The ASGI application of all that a worker may ask over HTTP."""
 
-    def __init__(self, gateway: Gateway, auth: WorkerAuth, poll_seconds: float) -> None:
+    def __init__(
+        self, gateway: Gateway, auth: WorkerAuth, poll_seconds: float, metrics: Metrics | None = None
+    ) -> None:
         """`poll_seconds` is how long a poll is held that does not say."""
         self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
+        self._metrics = metrics or Metrics()
         self._events = Events(gateway)
         self.sockets = Sockets(gateway, auth, self._events)
         self._exact: dict[str, tuple[str, Callable[[Call], Awaitable[Answer]]]] = {
@@ -198,25 +202,34 @@ class WorkerDoor:
             handed = await poll.answer
         if handed is None:
             return Answer(204, b"", [])
+        if self._gateway.is_hot(worker, handed.task.skill):
+            self._metrics.hot.inc()
         return accepted(translation.task_of(handed, now_us() // 1_000_000))
 
     async def _result(self, call: Call) -> Answer:
+        content = await self._judged(call)
+        if content["status"] == "ignored":
+            self._metrics.ignored.inc()
+        return accepted(content)
+
+    async def _judged(self, call: Call) -> Mapping[str, Any]:
+        """What is told about a result."""
         body = await call.body()
         result = _decoded(models.result_of, body, "TaskResult")
         worker = call.worker or self._auth.named_by(call.token) or result.worker_id
         if worker is None:
-            return refused("Missing worker_id: say X-Worker-ID", 400)
+            raise Problem("malformed_request", "Missing worker_id: say X-Worker-ID")
         self._auth.check(call.token, worker)
         self._verify(call, body, worker)
         if result.worker_id not in (None, worker):
-            return accepted(translation.ignored("worker_mismatch", result.job_id, result.task_id))
+            return translation.ignored("worker_mismatch", result.job_id, result.task_id)
         key = key_of(result.task_id)
         if key is None or str(key.job) != result.job_id.lower():
             reason = "stale" if _UUID.fullmatch(result.job_id) else "job_not_found"
-            return accepted(translation.ignored(reason, result.job_id, result.task_id))
+            return translation.ignored(reason, result.job_id, result.task_id)
         run = self._gateway.held(key)
         verdict = await self._gateway.result(key, worker, translation.outcome_of(result, now_us()))
-        return accepted(translation.answer_of(verdict, result, run))
+        return translation.answer_of(verdict, result, run)
 
     async def _event(self, call: Call) -> Answer:
         body = await call.body()
