@@ -33,7 +33,12 @@ def event_routes(
     """GET /v1/jobs/{id}/events."""
     router = APIRouter(prefix="/v1", tags=["jobs"])
 
-    @router.get("/jobs/{job_id}/events", summary="A job's events as Server-Sent Events, until it ends")
+    @router.get(
+        "/jobs/{job_id}/events",
+        summary="A job's events as Server-Sent Events, until it ends",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def events(
         principal: Reader, job_id: str, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:

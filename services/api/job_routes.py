@@ -1,19 +1,20 @@
 """Reading jobs, and commands to them."""
 
+import re
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.api.access import Allowed, body_of, json
 from services.api.bodies import decoder_of
 from services.api.models import Approve, Cancel, Nothing, Signal
-from services.api.openapi import takes
+from services.api.openapi import KEYED, takes
 from services.api.principals import Principal
-from services.api.problems import Problem, retry_after
+from services.api.problems import retry_after
 from services.api.reads import CATCH_UP_SECONDS, Jobs, Reads, job_id_of_path, no_such_job
 from services.api.retrying import Retrying
 from services.api.submit_routes import idempotency_key
@@ -30,6 +31,18 @@ Submitter = Annotated[Principal, Depends(Allowed("jobs.submit"))]
 
 _STATUS: Final = rf"^(?:{'|'.join(STATUSES)})$"
 _TEXT: Final = r"^[^\x00-\x1f\x7f]+$"
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+SignalName = Annotated[str, Path(pattern=_TEXT, max_length=200)]
+
+
+def _dated(text: str) -> str:
+    """The text itself; pydantic alone would read a bare number as seconds since the epoch."""
+    if not _DATE_TIME.match(text):
+        raise ValueError("is a date and time with an offset, as in 2026-01-31T08:00:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
 class JobQuery(BaseModel):
@@ -46,8 +59,8 @@ class JobQuery(BaseModel):
     tag: list[Annotated[str, Field(pattern=r"^[^=\x00-\x1f\x7f]{1,64}=[^\x00-\x1f\x7f]{1,200}$")]] = Field(
         default=[], max_length=10
     )
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
     parent: UUID | None = None
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=500)
@@ -132,17 +145,15 @@ def job_routes(
     @router.post(
         "/jobs/{job_id}/signals/{name}", summary="Send a signal", openapi_extra=takes(Signal, required=False)
     )
-    async def signal(principal: Commander, job_id: str, name: str, request: Request) -> Response:
+    async def signal(principal: Commander, job_id: str, name: SignalName, request: Request) -> Response:
         body = await body_of(request, _SIGNAL, empty=b"{}")
-        if not name.isprintable() or len(name) > 200:
-            raise Problem("invalid", "A signal's name has 1 to 200 printable characters.")
         return await decide(principal, job_id, "signal", name=name, payload=body.payload)
 
     @router.post(
         "/jobs/{job_id}/retry",
         summary="Run an ended job again, as a new job",
         status_code=202,
-        openapi_extra=takes(Nothing, required=False),
+        openapi_extra={**takes(Nothing, required=False), **KEYED},
     )
     async def retry(principal: Submitter, job_id: str, request: Request) -> Response:
         await body_of(request, _NOTHING, empty=b"{}")

@@ -14,6 +14,10 @@ _REF: Final = "#/components/schemas/{name}"
 _MODELS: Final = (SubmitJob, SubmitJobs, Cancel, Nothing, Approve, Signal, PublishWorkflow)
 
 
+OPEN: Final[dict[str, Any]] = {"security": []}
+"""The OpenAPI piece of a route that asks for no token."""
+
+
 def takes(model: type[msgspec.Struct], *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI piece of a route that reads `model` itself."""
     reference = {"$ref": _REF.format(name=model.__name__)}
@@ -44,6 +48,9 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     }
     # A bulk item is checked as a SubmitJob, but kept raw until then.
     schemas["SubmitJobs"]["properties"]["jobs"]["items"] = {"$ref": _REF.format(name="SubmitJob")}
+    schemas["SubmitJob"]["oneOf"] = [
+        {"required": [name], "properties": {name: {"type": "string"}}} for name in ("workflow", "skill")
+    ]
     components["schemas"] = {**kept, **schemas, "Problem": _PROBLEM}
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"bearer": []}]
@@ -79,8 +86,10 @@ _KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key with the same body gives the same job; with another body it is refused.",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+KEYED: Final[dict[str, Any]] = {"parameters": [_KEY]}
+"""The OpenAPI piece of a route that reads an Idempotency-Key itself."""
 _ACCEPTED: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["job_id", "sequence", "status"],

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from services.api.access import Allowed, json
 from services.api.metrics import CONTENT_TYPE, Metrics
+from services.api.openapi import OPEN
 from services.api.principals import Principal
 from services.api.problems import Problem
 from services.api.reads import Reads
@@ -33,7 +34,7 @@ def system_routes(reads: Reads, checks: Mapping[str, Check], metrics: Metrics) -
     """Everything that is not a job or a workflow."""
     router = APIRouter(tags=["system"])
 
-    @router.get("/", summary="Where things are")
+    @router.get("/", summary="Where things are", openapi_extra=OPEN)
     async def index() -> Response:
         return json(_INDEX)
 
@@ -48,7 +49,12 @@ def system_routes(reads: Reads, checks: Mapping[str, Check], metrics: Metrics) -
         view = {"jobs": by_status, "total": sum(by_status.values()), "sequence": await reads.position()}
         return json(view)
 
-    @router.get("/metrics", summary="Counters in the text format of Prometheus")
+    @router.get(
+        "/metrics",
+        summary="Counters in the text format of Prometheus",
+        response_class=PlainTextResponse,
+        openapi_extra=OPEN,
+    )
     async def get_metrics() -> Response:
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -68,10 +74,12 @@ def system_routes(reads: Reads, checks: Mapping[str, Check], metrics: Metrics) -
             return json(content, 503, {"Retry-After": "1", "Content-Type": "application/problem+json"})
         return json({"status": "ok", "checks": view})
 
-    for path in ("/v1/health/live", "/livez"):
-        router.add_api_route(path, live, methods=["GET"], summary="Whether the process runs", name=path)
-    for path in ("/v1/health/ready", "/readyz"):
-        router.add_api_route(path, ready, methods=["GET"], summary="Whether it can do its work", name=path)
+    for answer, summary, paths in (
+        (live, "Whether the process runs", ("/v1/health/live", "/livez")),
+        (ready, "Whether it can do its work", ("/v1/health/ready", "/readyz")),
+    ):
+        for path in paths:
+            router.add_api_route(path, answer, summary=summary, name=path, openapi_extra=OPEN)
     return router
 
 
