@@ -1,5 +1,7 @@
 """What `daybook doctor` looks at. Each check answers what it found and, if it is not well, what to do."""
 
+from __future__ import annotations
+
 import asyncio
 import difflib
 import os
@@ -14,9 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal
 
 from daybook.cli.projections import ProjectorFailed, conversation
 from daybook.cli.target import BrokerTarget
@@ -27,6 +27,9 @@ from shared.broker.errors import BrokerError
 from shared.broker.streams import STREAMS, api, durability
 from shared.broker.subjects import JOURNAL
 from shared.settings import PREFIX, host_port, known_variables
+
+if TYPE_CHECKING:
+    import httpx
 
 Level = Literal["well", "look", "ill"]
 """`look`: it works, or is not needed now; `ill`: it does not work."""
@@ -142,6 +145,8 @@ def clock() -> Finding:
 
 def front_door(url: str, *, expected: bool) -> Iterator[Finding]:
     """The API from outside: does it live, is it ready, does its clock agree. `expected`: it should run."""
+    import httpx  # see `target.client`
+
     advice = "start it: daybook up; or say where it is: --url"
     with httpx.Client(base_url=url, timeout=5) as http:
         try:

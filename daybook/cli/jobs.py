@@ -1,8 +1,10 @@
 """Commands about jobs: submit, get, list, history, watch, cancel, approve, signal, pause, resume, retry."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import orjson
@@ -11,8 +13,10 @@ from rich.table import Table
 
 from daybook.cli import show
 from daybook.cli.target import AsJson, Data, Token, Url, client
-from daybook.client import Changed, Event, Job, JobOptions, Submitted
 from shared.application.clock import from_us, utc_now
+
+if TYPE_CHECKING:
+    from daybook.client import Changed, Event, Job, Submitted
 
 JobId = Annotated[UUID, typer.Argument(metavar="JOB", help="The id that submit printed.")]
 
@@ -53,6 +57,8 @@ def submit(
 
     [bold]daybook submit report - --tag customer=42 --watch < in.json[/bold]
     """
+    from daybook.client import JobOptions  # see `target.client`
+
     options = JobOptions()
     if version is not None:
         options["version"] = version

@@ -1,15 +1,19 @@
 """Which system a command talks to, as whom: by flags, else the environment, else what runs here."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
 
-from daybook.client import Client
 from shared.settings import DEV_CREDENTIALS
+
+if TYPE_CHECKING:
+    from daybook.client import Client
 
 DEFAULT_DATA = Path(".daybook")
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -54,6 +58,9 @@ class BrokerTarget(NamedTuple):
 
 def client(url: str | None, token: str | None, data: Path | None = None, timeout: float = 30.0) -> Client:
     """The client for a command's flags."""
+    # Here, not at the top: it is 14 MB, which `daybook up` would hold for as long as it runs.
+    from daybook.client import Client
+
     address = api_url(url, data)
     return Client(address, api_token(token, address), timeout=timeout, retries=1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from services.projector.announcing import Announcer, publisher
 from services.projector.commands import Commands
@@ -19,7 +20,9 @@ from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
 from shared.settings import Settings, signing_key
-from shared.telemetry.export import SpanExport
+
+if TYPE_CHECKING:
+    from shared.telemetry.export import SpanExport
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ async def main(settings: Settings, process: Process) -> None:
             asyncio.create_task(watching.catch_up(journal, lambda: projector.position)),
             asyncio.create_task(sending.run()),
         ]
-        export = SpanExport(settings.otlp_endpoint) if settings.otlp_endpoint else None
+        export = _export(settings.otlp_endpoint)
         exporting = asyncio.create_task(export.run(journal, projector.position)) if export else None
         stopping = asyncio.create_task(process.stopping.wait())
         try:
@@ -80,6 +83,14 @@ async def _until_one_ends(stopping: "asyncio.Task[object]", *tasks: "asyncio.Tas
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+
+def _export(endpoint: str | None) -> "SpanExport | None":
+    if not endpoint:
+        return None
+    from shared.telemetry.export import SpanExport  # the exporter is 7 MB that nobody else needs
+
+    return SpanExport(endpoint)
 
 
 def _key_of(settings: Settings) -> bytes | None:

@@ -26,6 +26,9 @@ Sync = Literal["always", "default"]
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 
+_FRUGAL = {"GOGC": "50"}
+"""Go collects when the heap has grown by half, not doubled: 107 MB instead of 147 after 50,000 jobs."""
+
 
 class EmbeddedServer:
     """One nats-server on `data`. May be started again after it ended, with the same port and streams."""
@@ -78,6 +81,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**_FRUGAL, **os.environ},
                 start_new_session=True,  # Ctrl-C ends the services first, then us
                 preexec_fn=_die_with_parent(),
             )

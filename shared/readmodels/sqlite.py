@@ -169,7 +169,7 @@ def _open(path: Path, *, readonly: bool = False) -> SqliteSession:
         connection.execute("PRAGMA journal_mode = WAL")
         # A power cut may take back the newest transactions, rows and position together; the journal has them.
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA mmap_size = 268435456")
     return SqliteSession(connection)
