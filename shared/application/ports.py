@@ -1,11 +1,12 @@
 """What the application needs from outside, as Protocols; `shared.journal` and others implement them."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
 A = TypeVar("A", bound=Aggregate)
@@ -43,9 +44,8 @@ class Recorded(Generic[A]):
     tip: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCommit:
-    """One commit as it stands in the journal.
+class StoredCommit(msgspec.Struct, frozen=True):
+    """One commit as it stands in the journal. A Struct, because every process makes one of each commit.
 
     `n` is the version of its first event; `at` is microseconds since the epoch, UTC; `events` are
     (topic, fields) pairs, brought up to today's class versions; `raw` is the stored bytes, over which
@@ -59,7 +59,7 @@ class StoredCommit:
     at: int
     by: str
     events: Sequence[tuple[str, Mapping[str, Any]]]
-    raw: bytes = field(repr=False)
+    raw: bytes
     skill: str | None = None
 
     @property
