@@ -1,5 +1,6 @@
 """What the application needs from outside, as Protocols; `shared.journal` and others implement them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -83,6 +84,10 @@ class Journal(Protocol):
         UnknownOutcome when no answer came (load: it may be stored or not), JournalUnavailable when the
         journal surely refused it.
         """
+        ...
+
+    def submit(self, decision: Decision) -> "tuple[asyncio.Future[int], bytes]":
+        """`append` without waiting: the stream sequence to come (or its error), and the tip it will have."""
         ...
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
