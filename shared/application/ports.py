@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,8 +13,7 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 A = TypeVar("A", bound=Aggregate)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The events of one decision about one aggregate, to be stored together or not at all.
 
     `prev` is the SHA-256 of the aggregate's last stored commit, None for its first; `by` names who
@@ -28,8 +27,7 @@ class Decision:
     prev: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where a decision was stored: the stream sequence and the SHA-256 of its last commit."""
 
     sequence: int

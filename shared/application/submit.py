@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.application.collecting import collected
@@ -38,8 +38,7 @@ class FastLanes(Protocol):
     def reserve(self) -> LaneUse: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """A job that stands in the journal. `created` is False when the same request had made it before."""
 
     id: UUID

@@ -203,8 +203,7 @@ class _Plan:
     def load(self, state: Mapping[str, Any], id: UUID, version: int, at: Any) -> Event:  # noqa: A002
         """The event, without running its __init__ (as the library's own mapper does)."""
         event = object.__new__(self.cls)
-        attributes = event.__dict__
-        attributes.update(self._defaults)
+        attributes = event.__dict__  # what is not there reads as the class's default
         for name, make in self._factories:
             attributes[name] = make()
         attributes.update(state)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from shared.domain.errors import InvalidValue
 from shared.domain.graph import Graph
@@ -20,8 +20,7 @@ def any_skill_has_room(skill: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a decision may know beside the state.
 
     `now` is aware; `graph` is the one whose hash the job pins; `chance` (0..1) feeds jitter; `has_room`
