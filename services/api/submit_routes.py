@@ -29,7 +29,7 @@ from services.api.waiting import Waiting
 from shared.application.clock import now_us
 from shared.application.definitions import Definitions
 from shared.application.ids import new_id
-from shared.application.submit import REQUEST_DIGEST, Submit, Submitted, job_id_of
+from shared.application.submit import REQUEST_DIGEST, Submission, Submit, Submitted, job_id_of
 from shared.domain.job.spec import JobSpec
 from shared.domain.values import Json
 
@@ -81,13 +81,19 @@ class SubmitRoutes:
         orders = decode(_MANY, body, limits).jobs
         key, trace = idempotency_key(headers), traceparent(headers)
         keys = [None if key is None else f"{key}/{index}" for index in range(len(orders))]
-        tasks: list[asyncio.Task[Any]] = []
-        async with asyncio.TaskGroup() as group:
-            for raw, key in zip(orders, keys, strict=True):
-                tasks.append(group.create_task(self._item(principal, raw, key, trace)))
-                if len(tasks) % BULK_TURN == 0:
+        begun: list[Submission | Problem] = []
+        try:
+            for raw, item_key in zip(orders, keys, strict=True):
+                begun.append(await self._begin_item(principal, raw, item_key, trace))
+                if len(begun) % BULK_TURN == 0:
                     await asyncio.sleep(0)
-        return Answer(200, orjson.dumps({"items": [task.result() for task in tasks]}), [])
+            views = [await self._item(submission) for submission in begun]
+        except BaseException:
+            for submission in begun:
+                if isinstance(submission, Submission):
+                    submission.leave()
+            raise
+        return Answer(200, orjson.dumps({"items": views}), [])
 
     async def place(
         self,
@@ -98,6 +104,16 @@ class SubmitRoutes:
         job_id: UUID | None = None,
     ) -> Submitted:
         """Decide and store one job. Raises Problem, or an error that `problem_of` knows."""
+        return await self._stored(await self._begin(principal, order, key, trace, job_id))
+
+    async def _begin(
+        self,
+        principal: Principal,
+        order: SubmitJob,
+        key: str | None,
+        trace: str | None,
+        job_id: UUID | None = None,
+    ) -> Submission:
         digest = None
         if key is not None:
             job_id = job_id_of(principal.tenant, key)
@@ -105,19 +121,31 @@ class SubmitRoutes:
         _check(order)
         definition = await self.definitions.find(principal.tenant, order.workflow, order.version, order.skill)
         spec = spec_of(order, principal, definition.version, definition.hash, trace, digest)
-        submitted = await self.submit(job_id or new_id(), spec, definition.graph, principal.by, digest)
+        return self.submit.begin(job_id or new_id(), spec, definition.graph, principal.by, digest)
+
+    async def _stored(self, submission: Submission) -> Submitted:
+        submitted = await submission.outcome()
         if submitted.created:
             self.metrics.submitted.inc()
         return submitted
 
-    async def _item(self, principal: Principal, raw: msgspec.Raw, key: str | None, trace: str | None) -> Any:
+    async def _begin_item(
+        self, principal: Principal, raw: msgspec.Raw, key: str | None, trace: str | None
+    ) -> Submission | Problem:
         try:
             if len(raw) > self.limits.max_bytes:
                 raise Problem("body_too_large", f"The limit of one job is {self.limits.max_bytes} bytes.")
-            order = decode(_ONE, bytes(raw), self.limits)
-            return _view(await self.place(principal, order, key, trace))
+            return await self._begin(principal, decode(_ONE, bytes(raw), self.limits), key, trace)
         except Exception as error:  # noqa: BLE001 (each item is answered alone; unknown errors are logged)
-            return {"error": problem_of(error).as_dict()}
+            return problem_of(error)
+
+    async def _item(self, begun: Submission | Problem) -> dict[str, Any]:
+        if isinstance(begun, Submission):
+            try:
+                return _view(await self._stored(begun))
+            except Exception as error:  # noqa: BLE001 (the same)
+                begun = problem_of(error)
+        return {"error": begun.as_dict()}
 
     @staticmethod
     def _accepted(submitted: Submitted, preference: bytes | None = None) -> Answer:

@@ -5,17 +5,14 @@ It follows only while somebody watches, and a little longer: a server that nobod
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 from shared.application.ports import Journal, StoredCommit
 
 log = logging.getLogger(__name__)
 
-LINGER_SECONDS: Final = 30.0
+LINGER_SECONDS: Final = 5.0
 MAX_BEHIND: Final = 10_000
 """Commits that wait for one slow reader before it is let go; it can resume from where it was."""
 
@@ -25,23 +22,39 @@ class WatchLost(Exception):
 
 
 class Watch:
-    """The coming commits of one job, from the moment it was made."""
+    """The coming commits of one job: entered, it sees every commit that is stored from then on, in order."""
 
-    def __init__(self, job: UUID) -> None:
+    __slots__ = ("_follower", "_lost", "_waiting", "_woken", "job")
+
+    def __init__(self, follower: "Follower", job: UUID) -> None:
         self.job = job
-        self._waiting: deque[StoredCommit] = deque()
-        self._woken = asyncio.Event()
+        self._follower = follower
+        self._waiting: list[StoredCommit] = []
+        self._woken: asyncio.Future[None] | None = None
         self._lost = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._follower.enter(self)
+        except BaseException:
+            self._follower.leave(self)
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._follower.leave(self)
 
     async def next(self) -> list[StoredCommit]:
         """The next commits, at least one, in order. Raises WatchLost."""
         while not self._waiting:
             if self._lost:
                 raise WatchLost
-            self._woken.clear()
-            await self._woken.wait()
-        commits = list(self._waiting)
-        self._waiting.clear()
+            self._woken = asyncio.get_running_loop().create_future()
+            try:
+                await self._woken
+            finally:
+                self._woken = None
+        commits, self._waiting = self._waiting, []
         return commits
 
     def give(self, commit: StoredCommit) -> None:
@@ -50,11 +63,16 @@ class Watch:
             self._lost = True
         if not self._lost:
             self._waiting.append(commit)
-        self._woken.set()
+        self._wake()
 
     def lose(self) -> None:
+        """Let it see no more than it has seen."""
         self._lost = True
-        self._woken.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
 
 class Follower:
@@ -69,19 +87,25 @@ class Follower:
         self._ending: asyncio.Task[None] | None = None
         self._closed = False
 
-    @asynccontextmanager
-    async def watch(self, job: UUID) -> AsyncIterator[Watch]:
-        """Watch one job: every commit stored after this was entered comes, in order."""
-        watch = Watch(job)
-        self._watches.setdefault(job, set()).add(watch)
-        try:
-            if self._closed:
-                watch.lose()
-            else:
-                await self._follow()
-            yield watch
-        finally:
-            self._leave(watch)
+    def watch(self, job: UUID) -> Watch:
+        """Watch one job; enter what comes back."""
+        return Watch(self, job)
+
+    async def enter(self, watch: Watch) -> None:
+        """Let commits come to `watch`. It must `leave`, also when this raises."""
+        self._watches.setdefault(watch.job, set()).add(watch)
+        if self._closed:
+            watch.lose()
+        elif self._task is None or self._stop is not None:
+            await self._follow()
+
+    def leave(self, watch: Watch) -> None:
+        watches = self._watches[watch.job]
+        watches.discard(watch)
+        if not watches:
+            del self._watches[watch.job]
+        if not self._watches and self._stop is None and not self._closed:
+            self._stop = asyncio.get_running_loop().call_later(self._linger, self._idle)
 
     async def close(self) -> None:
         """End every watch and the following; a watch that is made later is lost from the start."""
@@ -101,14 +125,6 @@ class Follower:
 
     def _all(self) -> list[Watch]:
         return [watch for watches in self._watches.values() for watch in watches]
-
-    def _leave(self, watch: Watch) -> None:
-        watches = self._watches[watch.job]
-        watches.discard(watch)
-        if not watches:
-            del self._watches[watch.job]
-        if not self._watches and self._stop is None and not self._closed:
-            self._stop = asyncio.get_running_loop().call_later(self._linger, self._idle)
 
     def _idle(self) -> None:
         self._stop = None

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
@@ -43,8 +43,7 @@ MOST_EVENTS = 200
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The command was decided and stored. `changed` is False when it had happened before."""
 
     answer: object

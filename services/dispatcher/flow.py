@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import NamedTuple
 from uuid import UUID
 
 TaskKey = tuple[UUID, int]
@@ -28,8 +29,7 @@ class Limit:
     per_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A task that may be released as far as its job is concerned."""
 
     key: TaskKey

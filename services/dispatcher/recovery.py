@@ -5,7 +5,6 @@ journal behind its position, so nothing depends on it being right on time.
 """
 
 import logging
-from dataclasses import replace
 from uuid import UUID
 
 from services.dispatcher.desk import Command, Desk
@@ -45,7 +44,7 @@ async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk,
 def _take_in(summary: JobSummary, flow: Flow, follow_up: FollowUp, desk: Desk, now: float) -> None:
     id_ = UUID(summary.id)
     for task in summary.released:
-        placed = replace(_held(id_, task, summary.tenant), skill=PLACED)
+        placed = _held(id_, task, summary.tenant)._replace(skill=PLACED)
         flow.released(placed if task.placed else _held(id_, task, summary.tenant), now)
     if not summary.paused:
         for task in summary.held:

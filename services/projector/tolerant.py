@@ -14,14 +14,14 @@ class TolerantCodec(Codec):
     def decode(self, sequence: int, subject: str, raw: bytes) -> StoredCommit:
         try:
             return super().decode(sequence, subject, raw)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             # Its bytes tell nothing; its subject was checked by the one who stored it.
             _, kind, token, n, *_ = subject.split(".")
             return StoredCommit(
                 sequence=sequence, kind=kind, id=id_of(token), n=int(n), at=0, by="", events=(), raw=raw
             )
 
-    def _upcast(self, event: list[Any]) -> tuple[str, Mapping[str, Any]]:
+    def _upcast(self, event: tuple[Any, ...]) -> tuple[str, Mapping[str, Any]]:
         if len(event) > 2:
             plan = self._plans.get(event[0])
             if plan is not None and event[2] > plan.version:

@@ -5,8 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from shared.application.ports import Journal, JournalError
@@ -20,8 +19,7 @@ MAX_AGE_SECONDS: Final = 5.0
 """How old a cached workflow may get before it is read again, should no news of a new version have come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """A graph with its content hash; `version` is None for a skill's own graph."""
 
     version: int | None

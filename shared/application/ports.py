@@ -1,18 +1,19 @@
 """What the application needs from outside, as Protocols; `shared.journal` and others implement them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
 from eventsourcing.domain import Aggregate, AggregateEvent
 
 A = TypeVar("A", bound=Aggregate)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The events of one decision about one aggregate, to be stored together or not at all.
 
     `prev` is the SHA-256 of the aggregate's last stored commit, None for its first; `by` names who
@@ -26,8 +27,7 @@ class Decision:
     prev: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where a decision was stored: the stream sequence and the SHA-256 of its last commit."""
 
     sequence: int
@@ -43,9 +43,8 @@ class Recorded(Generic[A]):
     tip: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCommit:
-    """One commit as it stands in the journal.
+class StoredCommit(msgspec.Struct, frozen=True):
+    """One commit as it stands in the journal. A Struct, because every process makes one of each commit.
 
     `n` is the version of its first event; `at` is microseconds since the epoch, UTC; `events` are
     (topic, fields) pairs, brought up to today's class versions; `raw` is the stored bytes, over which
@@ -59,7 +58,7 @@ class StoredCommit:
     at: int
     by: str
     events: Sequence[tuple[str, Mapping[str, Any]]]
-    raw: bytes = field(repr=False)
+    raw: bytes
     skill: str | None = None
 
     @property
@@ -83,6 +82,10 @@ class Journal(Protocol):
         UnknownOutcome when no answer came (load: it may be stored or not), JournalUnavailable when the
         journal surely refused it.
         """
+        ...
+
+    def submit(self, decision: Decision) -> "tuple[asyncio.Future[int], bytes]":
+        """`append` without waiting: the stream sequence to come (or its error), and the tip it will have."""
         ...
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002

@@ -1,9 +1,10 @@
 """Submitting a job: the domain decides what begins at once, one append stores it."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.application.collecting import collected
@@ -37,8 +38,7 @@ class FastLanes(Protocol):
     def reserve(self) -> LaneUse: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """A job that stands in the journal. `created` is False when the same request had made it before."""
 
     id: UUID
@@ -75,48 +75,81 @@ class Submit:
     async def __call__(
         self, job_id: UUID, spec: JobSpec, graph: Graph, by: str, digest: str | None = None
     ) -> Submitted:
-        """Accept the job and store it.
+        """Accept the job and store it: `begin`, and then the `outcome`."""
+        return await self.begin(job_id, spec, graph, by, digest).outcome()
+
+    def begin(
+        self, job_id: UUID, spec: JobSpec, graph: Graph, by: str, digest: str | None = None
+    ) -> "Submission":
+        """Decide, and give the decision to the journal. Raises DomainError.
 
         With a `digest` the id was derived from a key: when the id is taken, the request that took it must
-        have had the same digest (else KeyReused). Raises DomainError, JournalUnavailable, and
-        UnknownOutcome when even a second try got no answer.
+        have had the same digest.
         """
         lane = self._lanes.reserve()
         try:
             job = Job.accept(job_id, spec, Facts(self._now(), graph, self._evaluate, has_room=lane.has_room))
             decision = Decision("job", job_id, collected(job), by)
-            sequence = await self._append(decision)
+            stored, _ = self._journal.submit(decision)
         except BaseException:
             lane.dropped()
             raise
-        if sequence is None:
-            lane.dropped()
-            return await self._existing(job_id, digest)
-        lane.stored(sequence)
-        return Submitted(job_id, sequence, job.status, created=True)
+        return Submission(self._journal, lane, decision, job.status, digest, stored)
 
-    async def _append(self, decision: Decision) -> int | None:
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """A job on its way to the journal. Somebody must wait for its `outcome`, or `leave` it."""
+
+    _journal: Journal
+    _lane: LaneUse
+    _decision: Decision
+    _status: str
+    _digest: str | None
+    _stored: "asyncio.Future[int]"
+
+    async def outcome(self) -> Submitted:
+        """The stored job. Raises KeyReused, JournalUnavailable, and UnknownOutcome when even a second try got
+        no answer.
+        """
+        try:
+            sequence = await self._sequence()
+        except BaseException:
+            self._lane.dropped()
+            raise
+        if sequence is None:
+            self._lane.dropped()
+            return await self._existing()
+        self._lane.stored(sequence)
+        return Submitted(self._decision.id, sequence, self._status, created=True)
+
+    def leave(self) -> None:
+        """Nobody waits for the outcome any more."""
+        self._stored.cancel()
+        self._lane.dropped()
+
+    async def _sequence(self) -> int | None:
         """Where the decision stands, or None when the id is taken (perhaps by this very decision)."""
         try:
-            return (await self._journal.append(decision)).sequence
+            return await self._stored
         except VersionConflict:
             return None
         except UnknownOutcome:
             # The same append again is safe: the journal keeps one first commit for an id.
             try:
-                return (await self._journal.append(decision)).sequence
+                return await self._journal.submit(self._decision)[0]
             except VersionConflict:
                 return None
 
-    async def _existing(self, job_id: UUID, digest: str | None) -> Submitted:
-        commits = await self._journal.history("job", job_id)
-        summary = summary_of(job_id, commits)
+    async def _existing(self) -> Submitted:
+        job_id = self._decision.id
+        summary = summary_of(job_id, await self._journal.history("job", job_id))
         if summary is None:
             raise UnknownOutcome("job", job_id, 1)
-        if digest is not None and summary.metadata.get(REQUEST_DIGEST) != digest:
+        if self._digest is not None and summary.metadata.get(REQUEST_DIGEST) != self._digest:
             raise KeyReused(job_id)
         # Without a key nobody else can have this id: it was the first try that had no answer.
-        return Submitted(job_id, summary.sequence, summary.status, created=digest is None)
+        return Submitted(job_id, summary.sequence, summary.status, created=self._digest is None)
 
 
 def summary_of(job_id: UUID, commits: list[StoredCommit]) -> JobSummary | None:

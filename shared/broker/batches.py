@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import orjson
+import msgspec
 
 from shared.broker.errors import Refused
 from shared.broker.messages import Message
@@ -38,14 +38,25 @@ def publish_unique(
     publisher: Publisher, message: Key, timeout: float | None = None
 ) -> "asyncio.Future[Message]":
     """Publish one message. The answer is for `stored`."""
-    header = b"" if message.unique is None else b"NATS/1.0\r\n" + _expectation(message.unique) + b"\r\n"
-    return publisher.request(message.subject, message.data, header, timeout)
+    return publisher.request_in_order(single(message), timeout)
 
 
 def publish_batch(
     publisher: Publisher, batch_id: bytes, messages: Sequence[Key], timeout: float | None = None
 ) -> "asyncio.Future[Message]":
-    """Publish all messages in one atomic batch and one write. The answer is for `stored`.
+    """Publish all messages in one atomic batch and one write. The answer is for `stored`."""
+    return publisher.request_in_order(batch(batch_id, messages), timeout)
+
+
+def single(message: Key) -> list[Outgoing]:
+    """One message as it is sent."""
+    unique = message.unique
+    header = b"" if unique is None else b"NATS/1.0\r\n" + _expectation(unique) + b"\r\n"
+    return [Outgoing(message.subject, message.data, header)]
+
+
+def batch(batch_id: bytes, messages: Sequence[Key]) -> list[Outgoing]:
+    """An atomic batch as it is sent.
 
     The server checks each expectation against what is stored, not against the rest of the batch, so the
     caller must not put the same unique filter into a batch twice.
@@ -61,16 +72,32 @@ def publish_batch(
             b"Nats-Batch-Commit:1\r\n" if number == last else b"",
         )
         lines.append(Outgoing(message.subject, message.data, header))
-    return publisher.request_in_order(lines, timeout)
+    return lines
 
 
 def stored(message: Message) -> Stored:
     """What a stream's answer says. Raises Refused, with a code of WRONG_LAST_SEQUENCE for a lost race."""
-    answer = orjson.loads(message.data)
-    error = answer.get("error")
-    if error is not None:
-        raise Refused(answer.get("stream", ""), error.get("err_code", 0), error.get("description", ""))
-    return Stored(answer["seq"], answer.get("duplicate", False))
+    answer = _answer(message.data)
+    if answer.error is not None:
+        raise Refused(answer.stream, answer.error.err_code, answer.error.description)
+    return Stored(answer.seq, answer.duplicate)
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """What a stream says of a publish (PubAck)."""
+
+    seq: int = 0
+    stream: str = ""
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
 
 
 def _expectation(unique: bytes) -> bytes:

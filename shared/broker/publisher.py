@@ -5,15 +5,18 @@ once a turn of the event loop; one timer watches all time-outs.
 """
 
 import asyncio
-import heapq
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from shared.broker.connection import Connection
-from shared.broker.errors import NoAnswer, NoResponders, NotSent
+from shared.broker.errors import BrokerError, NoAnswer, NoResponders, NotSent
 from shared.broker.messages import Message
 
 Answer = asyncio.Future[Message]
+Told = Callable[["Message | BrokerError"], None]
+"""Hears the answer, or why there is none. It must be quick."""
 NO_HEADER = b""
 
 
@@ -36,7 +39,7 @@ class Publisher:
         self._inbox = connection.inbox().encode() + b"."
         self._number = 0
         self._sent = 0  # the highest number whose lines were written
-        self._waiting: dict[int, Answer] = {}
+        self._waiting: dict[int, Told] = {}
         self._gathering: dict[int, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
         self._lines: list[tuple[int, bytes]] = []
         self._deadlines: list[tuple[float, int]] = []
@@ -84,23 +87,24 @@ class Publisher:
         latest after `timeout` seconds, and at once when the connection breaks. While there is no
         connection requests wait for it, up to their time-out.
         """
-        answer: Answer = self._loop.create_future()
-        number = self._next(timeout)
-        self._waiting[number] = answer
-        self._gather(number, line(_bytes(subject), b"%b%d" % (self._inbox, number), header, data))
-        return answer
+        return self.request_in_order([Outgoing(_bytes(subject), data, header)], timeout)
 
     def request_in_order(self, messages: Sequence[Outgoing], timeout: float | None = None) -> Answer:
         """Send `messages` in one write; the answer is that to the last of them."""
-        *first, last = messages
         answer: Answer = self._loop.create_future()
-        number = self._next(timeout)
-        self._waiting[number] = answer
-        reply = b"%b%d" % (self._inbox, number)
-        lines = [line(m.subject, b"", m.header, m.data) for m in first]
-        lines.append(line(last.subject, reply, last.header, last.data))
-        self._gather(number, b"".join(lines))
+        self.ask(messages, partial(_settle, answer), timeout)
         return answer
+
+    def ask(self, messages: Sequence[Outgoing], told: Told, timeout: float | None = None) -> None:
+        """`request_in_order` that tells the answer as it comes, without a future."""
+        number = self._next(timeout)
+        self._waiting[number] = told
+        *first, last = messages
+        reply = b"%b%d" % (self._inbox, number)
+        lines = line(last.subject, reply, last.header, last.data)
+        if first:
+            lines = b"".join([*(line(m.subject, b"", m.header, m.data) for m in first), lines])
+        self._gather(number, lines)
 
     def request_many(
         self, subject: str | bytes, data: bytes = b"", timeout: float | None = None
@@ -115,7 +119,11 @@ class Publisher:
     def _next(self, timeout: float | None) -> int:
         self._number = number = self._number + 1
         deadline = self._loop.time() + (self.timeout if timeout is None else timeout)
-        heapq.heappush(self._deadlines, (deadline, number))
+        deadlines = self._deadlines
+        if deadlines and deadline < deadlines[-1][0]:
+            insort(deadlines, (deadline, number))
+        else:
+            deadlines.append((deadline, number))
         if self._timer is None or deadline < self._timer.when():
             self._watch()
         return number
@@ -135,15 +143,13 @@ class Publisher:
 
     def _answer(self, subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
         number = int(subject[len(self._inbox) :])
-        answer = self._waiting.pop(number, None)
+        told = self._waiting.pop(number, None)
         message = Message(subject.decode(), reply.decode(), data, header)
-        if answer is not None:
-            if answer.done():
-                return  # cancelled by the one who waited
+        if told is not None:
             if header and message.status == 503:
-                answer.set_exception(NoResponders("nobody answers on that subject"))
+                told(NoResponders("nobody answers on that subject"))
             else:
-                answer.set_result(message)
+                told(message)
         elif number in self._gathering:
             messages, answers = self._gathering[number]
             messages.append(message)
@@ -163,19 +169,22 @@ class Publisher:
 
     def _expire(self) -> None:
         now = self._loop.time()
-        deadlines = self._deadlines
         self._timer = None
-        while deadlines:
-            deadline, number = deadlines[0]
+        late: list[int] = []
+        over = 0
+        for deadline, number in self._deadlines:
             if number in self._waiting or number in self._gathering:
                 if deadline > now:
                     break
-                if number > self._sent:
-                    self._lines = [entry for entry in self._lines if entry[0] != number]
-                    self._fail(number, NotSent("no connection to the broker in time"))
-                else:
-                    self._fail(number, NoAnswer("no answer in time"))
-            heapq.heappop(deadlines)
+                late.append(number)
+            over += 1
+        del self._deadlines[:over]
+        for number in late:
+            if number > self._sent:
+                self._lines = [entry for entry in self._lines if entry[0] != number]
+                self._fail(number, NotSent("no connection to the broker in time"))
+            else:
+                self._fail(number, NoAnswer("no answer in time"))
         self._watch()
 
     def _lost(self) -> None:
@@ -189,9 +198,9 @@ class Publisher:
         for number in [n for n in (*self._waiting, *self._gathering) if n <= self._sent]:
             self._fail(number, NoAnswer(why))
 
-    def _fail(self, number: int, error: Exception) -> None:
-        if (answer := self._waiting.pop(number, None)) is not None and not answer.done():
-            answer.set_exception(error)
+    def _fail(self, number: int, error: BrokerError) -> None:
+        if (told := self._waiting.pop(number, None)) is not None:
+            told(error)
         elif number in self._gathering:
             _, answers = self._gathering.pop(number)
             if not answers.done():
@@ -204,6 +213,15 @@ def line(subject: bytes, reply: bytes, header: bytes, data: bytes) -> bytes:
         size = len(header)
         return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, size, size + len(data), header, data)
     return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(data), data)
+
+
+def _settle(answer: Answer, outcome: Message | BrokerError) -> None:
+    if answer.done():
+        return  # cancelled by the one who waited
+    if isinstance(outcome, Message):
+        answer.set_result(outcome)
+    else:
+        answer.set_exception(outcome)
 
 
 def _bytes(subject: str | bytes) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+import msgspec
 import orjson
 from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent
 from eventsourcing.utils import get_topic
@@ -61,6 +62,7 @@ class Codec:
         self._plans = {topic: _Plan(topic, cls) for topic, cls in events.items()}
         self._plan_of = {plan.cls: plan for plan in self._plans.values()}
         self._kinds = {cls: kind for kind, cls in kinds.items()}
+        self._grown = frozenset(topic for topic, plan in self._plans.items() if plan.version != 1)
 
     def kind_of(self, cls: type[Aggregate]) -> str:
         """The kind under which commits of `cls` are stored; KeyError when it has none."""
@@ -71,12 +73,12 @@ class Codec:
         commits: list[EncodedCommit] = []
         prev = decision.prev
         prefix = f"journal.{decision.kind}.{id_token(decision.id)}."
-        id, at = str(decision.id), to_us(decision.events[0].timestamp) if decision.events else 0  # noqa: A001
+        at = to_us(decision.events[0].timestamp) if decision.events else 0
         for events, skill in self._split(decision.events):
             n = events[0].originator_version
             raw = orjson.dumps(
                 {
-                    "id": id,
+                    "id": decision.id,
                     "kind": decision.kind,
                     "n": n,
                     "at": at,
@@ -96,18 +98,15 @@ class Codec:
         Events of unknown topics stay as they are: a reader may be older than a writer.
         """
         skill = subject.rpartition(".run.")[2] if ".run." in subject else None
-        content = orjson.loads(raw)
-        events = [self._upcast(event) for event in content["events"]]
+        content = _content(raw)
+        events = [
+            event
+            if len(event) == 2 and type(event[1]) is dict and event[0] not in self._grown
+            else self._upcast(event)
+            for event in content.events
+        ]
         return StoredCommit(
-            sequence=sequence,
-            kind=content["kind"],
-            id=UUID(content["id"]),
-            n=content["n"],
-            at=content["at"],
-            by=content["by"],
-            events=events,
-            raw=raw,
-            skill=skill,
+            sequence, content.kind, content.id, content.n, content.at, content.by, events, raw, skill
         )
 
     def fold(self, cls: type[A], commits: Iterable[StoredCommit], aggregate: A | None = None) -> A | None:
@@ -139,7 +138,7 @@ class Codec:
             parts.append((part, None))
         return parts
 
-    def _upcast(self, event: list[Any]) -> tuple[str, Mapping[str, Any]]:
+    def _upcast(self, event: tuple[Any, ...]) -> tuple[str, Mapping[str, Any]]:
         topic, state = event[0], event[1]
         if isinstance(state, str):
             return topic, {"raw": state}
@@ -160,6 +159,20 @@ def caught_up(codec: Codec, recorded: Recorded[A], commits: Sequence[StoredCommi
     folded = codec.fold(type(aggregate), commits, aggregate)
     assert folded is not None
     return Recorded(folded, commits[-1].sequence, tip)
+
+
+class _Content(msgspec.Struct, gc=False):
+    """A stored commit but for `prev`, which the chain reads."""
+
+    id: UUID
+    kind: str
+    n: int
+    at: int
+    by: str
+    events: list[tuple[Any, ...]]
+
+
+_content = msgspec.json.Decoder(_Content).decode
 
 
 class _Plan:
@@ -190,8 +203,7 @@ class _Plan:
     def load(self, state: Mapping[str, Any], id: UUID, version: int, at: Any) -> Event:  # noqa: A002
         """The event, without running its __init__ (as the library's own mapper does)."""
         event = object.__new__(self.cls)
-        attributes = event.__dict__
-        attributes.update(self._defaults)
+        attributes = event.__dict__  # what is not there reads as the class's default
         for name, make in self._factories:
             attributes[name] = make()
         attributes.update(state)

@@ -30,22 +30,27 @@ class MemoryJournal:
         self._followers: set[asyncio.Event] = set()
 
     async def append(self, decision: Decision) -> Appended:
-        return self._store(decision)
+        stored, tip = self.submit(decision)
+        return Appended(await stored, tip)
 
-    def _store(self, decision: Decision) -> Appended:
+    def submit(self, decision: Decision) -> tuple[asyncio.Future[int], bytes]:
+        """`append` at once: the sequence (or the error) in a future that is done, and the tip."""
         commits = self.codec.encode(decision)
         if not commits:
             raise ValueError("a decision without events has nothing to store")
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         stored = self._of.setdefault((decision.kind, decision.id), [])
         if any(commit.n == commits[0].n for commit in stored):
-            raise VersionConflict(decision.kind, decision.id, commits[0].n)
+            done.set_exception(VersionConflict(decision.kind, decision.id, commits[0].n))
+            return done, commits[-1].tip
         for commit in commits:
             record = self.codec.decode(len(self.commits) + 1, commit.subject, commit.raw)
             self.commits.append(record)
             stored.append(record)
         for follower in self._followers:
             follower.set()
-        return Appended(len(self.commits), commits[-1].tip)
+        done.set_result(len(self.commits))
+        return done, commits[-1].tip
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
         commits = await self.history(self.codec.kind_of(cls), id)
@@ -59,16 +64,6 @@ class MemoryJournal:
         aggregate = recorded.aggregate
         commits = await self.history(self.codec.kind_of(type(aggregate)), aggregate.id)
         return caught_up(self.codec, recorded, [commit for commit in commits if commit.n > aggregate.version])
-
-    def submit(self, decision: Decision) -> tuple[asyncio.Future[int], bytes]:
-        """`append` at once: the sequence (or the error) in a future that is done, and the tip."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        tip = self.codec.encode(decision)[-1].tip
-        try:
-            done.set_result(self._store(decision).sequence)
-        except VersionConflict as conflict:
-            done.set_exception(conflict)
-        return done, tip
 
     async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
         commits = list(self._of.get((kind, id), ()))

@@ -1,8 +1,9 @@
 """What a decision about a job gets from outside: what was submitted, and the facts of the moment."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 from shared.domain.errors import InvalidValue
 from shared.domain.graph import Graph
@@ -11,14 +12,15 @@ from shared.domain.retry import RetryPolicy
 from shared.domain.template import Evaluate
 from shared.domain.values import LEAST_URGENT, LONGEST_SECONDS, MOST_URGENT, NORMAL_URGENCY, Json, to_us
 
+S = TypeVar("S")
+
 
 def any_skill_has_room(skill: str) -> bool:
     """Nothing holds tasks back."""
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a decision may know beside the state.
 
     `now` is aware; `graph` is the one whose hash the job pins; `chance` (0..1) feeds jitter; `has_room`
@@ -36,6 +38,24 @@ class Facts:
         return to_us(self.now)
 
 
+def sparse(cls: type[S]) -> type[S]:
+    """Let a frozen dataclass keep only what was said of it; every other field reads as its default.
+
+    An __init__ that sets 27 frozen fields costs 10 µs, and what is not there need not be stored.
+    """
+    defaults = {field.name: field.default for field in fields(cls)}  # type: ignore[arg-type]  # it is one
+
+    def init(self: S, **said: Any) -> None:
+        for name, value in said.items():
+            # KeyError for what is no field; identity, because 0 == False
+            if value is not defaults[name]:
+                self.__dict__[name] = value
+
+    cls.__init__ = init  # type: ignore[assignment]  # callers are held to the dataclass's own signature
+    return cls
+
+
+@sparse
 @dataclass(frozen=True)
 class JobSpec:
     """What a client says about a job.

@@ -1,8 +1,7 @@
 """The journal in memory keeps the contract."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shared.application.ports import StoredCommit
 from shared.journal.memory import MemoryJournal

@@ -3,11 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from shared.application.ports import StoredCommit
 from shared.application.summary import OPEN, JobSummary

@@ -90,6 +90,9 @@ class RecordedJournal:
     async def append(self, decision: Decision) -> Appended:
         raise NotImplementedError
 
+    def submit(self, decision: Decision) -> tuple[asyncio.Future[int], bytes]:
+        raise NotImplementedError
+
     async def load(self, cls: type[Any], id: UUID) -> Recorded[Any] | None:  # noqa: A002
         raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """Nothing that a client sends gives anything but an answer or a problem, and never a 500."""
 
 import random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -232,10 +232,10 @@ async def test_headers_that_make_no_sense_break_nothing(headers: dict[str, str])
 async def test_an_error_nobody_expected_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
     async with world() as w, w.client() as client:
 
-        async def broken(*_: object) -> None:
+        def broken(*_: object) -> NoReturn:
             raise RuntimeError("the secret detail")
 
-        w.journal.append = broken  # type: ignore[assignment,method-assign]
+        w.journal.submit = broken  # type: ignore[assignment,method-assign]
         answer = await client.post("/v1/jobs", json={"skill": "s"})
         assert (answer.status_code, answer.json()["code"]) == (500, "internal")
         assert "secret" not in answer.text

@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.application.ports import Appended, Decision, JournalUnavailable, UnknownOutcome
+from shared.application.ports import Decision, JournalUnavailable, UnknownOutcome
 from tests.unit.api.world import World, world
 
 TASK = {"kind": "task", "skill": "resize"}
@@ -242,6 +242,30 @@ async def test_bulk_answers_each_item_alone_and_in_order() -> None:
         assert len(w.journal.commits) == 2
 
 
+async def test_an_item_of_a_bulk_that_is_not_stored_is_told_alone() -> None:
+    async with world() as w, w.client() as client:
+        w.open_lane("resize", 5)
+        answering(w, None, JournalUnavailable("full"), stores=False)
+        answer = await client.post("/v1/jobs/bulk", json={"jobs": [{"skill": "resize"}] * 3})
+        items = answer.json()["items"]
+        assert [item.get("status") for item in items] == ["queued", None, "queued"]
+        assert items[1]["error"]["code"] == "journal_unavailable"
+        assert w.lanes.room("resize") == 3
+
+
+async def test_a_bulk_that_is_given_up_gives_its_lanes_back() -> None:
+    async with world() as w, w.client() as client:
+        w.open_lane("resize", 5)
+        w.journal.submit = lambda decision: (asyncio.Future[int](), b"")  # type: ignore[method-assign]
+        asking = asyncio.create_task(client.post("/v1/jobs/bulk", json={"jobs": [{"skill": "resize"}] * 3}))
+        async with asyncio.timeout(5):
+            while w.lanes.room("resize") > 2:
+                await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert w.lanes.room("resize") == 5
+
+
 async def test_a_bulk_with_a_key_is_made_once() -> None:
     async with world() as w, w.client() as client:
         body, headers = {"jobs": [{"skill": "s"}] * 3}, {"Idempotency-Key": "k"}
@@ -261,17 +285,17 @@ async def test_a_bulk_of_none_or_too_many_is_refused(jobs: object) -> None:
 
 def answering(w: World, *outcomes: Exception | None, stores: bool) -> None:
     """Let the journal's next appends fail with `outcomes`; `stores` tells whether it stores all the same."""
-    append, left = w.journal.append, list(outcomes)
+    submit, left = w.journal.submit, list(outcomes)
 
-    async def unlucky(decision: Decision) -> Appended:
+    def unlucky(decision: Decision) -> tuple[asyncio.Future[int], bytes]:
         outcome = left.pop(0) if left else None
-        if outcome is None:
-            return await append(decision)
-        if stores:
-            await append(decision)
-        raise outcome
+        stored, tip = submit(decision) if stores or outcome is None else (asyncio.Future[int](), b"")
+        if outcome is not None:
+            stored = asyncio.Future()
+            stored.set_exception(outcome)
+        return stored, tip
 
-    w.journal.append = unlucky  # type: ignore[method-assign]
+    w.journal.submit = unlucky  # type: ignore[method-assign]
 
 
 LOST = UnknownOutcome("job", UUID(int=0), 1)

@@ -1,13 +1,13 @@
 """The desk: one decision at a time for a job, and the truth is what the journal has."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec.structs
 import pytest
 
 from services.dispatcher.desk import Command, Desk, Done, Missing, Outcome, Refused, Slot, Unavailable
@@ -277,7 +277,7 @@ async def test_a_new_job_is_followed_up(world: World) -> None:
 async def test_a_commit_that_makes_no_sense_is_passed_over_and_the_rest_is_seen(world: World) -> None:
     bad = await world.accept()
     good = await world.accept()
-    broken = dataclasses.replace(world.journal.commits[0], events=[("NoSuchEvent", {})])
+    broken = msgspec.structs.replace(world.journal.commits[0], events=[("NoSuchEvent", {})])
     world.desk.take_in([broken, world.journal.commits[1]])
     assert world.desk.position == 2
     assert good in world.notes.followed
