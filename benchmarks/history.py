@@ -1,11 +1,12 @@
 """Jobs that have run already: decisions to append to a journal, and commits to project."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from shared.application.clock import from_us, to_us
 from shared.application.collecting import collected
