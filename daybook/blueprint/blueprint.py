@@ -14,7 +14,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from daybook.blueprint.actions import Actions, ChoiceError
 from daybook.blueprint.conditions import Condition
@@ -25,8 +25,13 @@ from daybook.blueprint.schemas import problem_of, schema_of
 from daybook.blueprint.targets import targets_of
 from daybook.errors import BlueprintError
 
+if TYPE_CHECKING:
+    from daybook.blueprint.files import TaskFiles
+
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
+OpenFiles = Callable[[Mapping[str, Any], Actions], "TaskFiles"]
+"""Makes the `task_files` of a job, given as view_of gives it; the actions record what it moves."""
 Outcome = Literal["succeeded", "failed"]
 
 END = ":end"
@@ -258,9 +263,14 @@ class Blueprint:
         return {name: value for name, value in known.items() if value}
 
     def run_handler(
-        self, state: str, view: Mapping[str, Any], runner: asyncio.Runner | None = None
+        self,
+        state: str,
+        view: Mapping[str, Any],
+        runner: asyncio.Runner | None = None,
+        files: OpenFiles | None = None,
     ) -> dict[str, Any]:
-        """Run a state's handler: the action that it chose. `view` is a job as view_of gives it.
+        """Run a state's handler: the action that it chose. `view` is a job as view_of gives it, `files` makes
+        its `task_files`.
 
         Coroutines run in `runner`, so that what they keep open between runs stays with one event loop.
         Raises BlueprintError for a handler that chooses wrongly, and what the handler raises.
@@ -269,7 +279,8 @@ class Blueprint:
         if found is None:
             raise BlueprintError(self.name, "there is no such state (any more)", state)
         actions = Actions(lambda name, payload: problem_of(self.events_schema.get(name), payload))
-        job = JobContext({"node": state, **view}, actions, self.data_stores)
+        task_files = None if files is None else files(view, actions)
+        job = JobContext({"node": state, **view}, actions, self.data_stores, task_files)
         if found.start:
             self._check(
                 "its input does not match the input schema", self.input_schema, view.get("input"), state

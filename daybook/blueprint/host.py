@@ -4,14 +4,17 @@ One JSON object a line on standard input, one on standard output for each:
 
     {"call":"catalog"}
         {"blueprints":{NAME:{"graph":…,"meta":…,"file":…,"sha256":…,"source":…}},"problems":[…]}
+    {"call":"files","config":{…}}
+        {"files":true}
     {"call":"load","file":…,"source":…}
         {"loaded":[NAME,…],"problems":[…]}
     {"call":"run","blueprint":…,"state":…,"view":{…}[,"sha256":…]}
         {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"unknown":SHA-256}
 
-`load` adds an older text of a file to what can be run, named by its SHA-256; without one, `run` means the
-text in the folder. `unknown` asks for the text. The process ends when its input ends. A handler that never
-ends is ended from outside, with the process.
+`files` says where jobs have their files (shared.files.opening); it holds secrets, so it comes this way and
+by no variable. `load` adds an older text of a file to what can be run, named by its SHA-256; without one,
+`run` means the text in the folder. `unknown` asks for the text. The process ends when its input ends. A
+handler that never ends is ended from outside, with the process.
 """
 
 import asyncio
@@ -21,12 +24,17 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import UUID
 
+import msgspec
 import orjson
 
+from daybook.blueprint.actions import Actions
+from daybook.blueprint.blueprint import OpenFiles
 from daybook.blueprint.loading import Catalog, Loaded, load_blueprints, load_source
 from daybook.errors import BlueprintError, SkillError
 
@@ -39,12 +47,16 @@ class Host:
         self._newest = Catalog() if folder is None else load_blueprints(folder)
         self._versions = {(name, loaded.sha256): loaded for name, loaded in self._newest.blueprints.items()}
         self._runner = asyncio.Runner()
+        self._files: OpenFiles | None = None
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The answer to one call."""
         match asked["call"]:
             case "catalog":
                 return self._catalog()
+            case "files":
+                self._files = _opening(asked["config"])
+                return {"files": True}
             case "load":
                 return self._load(Path(asked["file"]), asked["source"])
         name, digest = asked["blueprint"], asked.get("sha256")
@@ -86,9 +98,24 @@ class Host:
         try:
             if loaded is None:
                 raise BlueprintError(name, "there is no such blueprint (any more)")
-            return {"action": loaded.blueprint.run_handler(state, view, self._runner)}
+            return {"action": loaded.blueprint.run_handler(state, view, self._runner, self._files)}
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
             return {"error": error_of(name, state, error)}
+
+
+def _opening(config: dict[str, Any]) -> OpenFiles:
+    """What makes the `task_files` of a job. Loads the libraries only here: most have no files."""
+    from daybook.blueprint.files import TaskFiles
+    from shared.application.clock import now_seconds
+    from shared.files.opening import FilesConfig, open_files
+
+    opened = msgspec.convert(config, FilesConfig)
+    files, work = open_files(opened, now_seconds), Path(opened.work)
+
+    def task_files(view: Mapping[str, Any], actions: Actions) -> TaskFiles:
+        return TaskFiles(files, UUID(view["job_id"]), work, actions.moved_file)
+
+    return task_files
 
 
 def main() -> None:

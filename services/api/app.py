@@ -12,6 +12,7 @@ import uvicorn
 from services.api.bodies import BodyLimits
 from services.api.connection import Connection
 from services.api.dialects.avtomatika.clients import Clients
+from services.api.dialects.avtomatika.file_routes import config_hash
 from services.api.dialects.avtomatika.flushing import flush_of
 from services.api.dialects.avtomatika.limits import RateLimit
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
@@ -20,6 +21,7 @@ from services.api.dialects.avtomatika.routes import dialect_of
 from services.api.dialects.avtomatika.worker_auth import WorkerAuth
 from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
+from services.api.file_links import links_of
 from services.api.gateway.gateway import Gateway
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
@@ -27,7 +29,7 @@ from services.api.metrics import Metrics
 from services.api.principals import Authenticator, Principal
 from services.api.readiness import checks_of
 from services.api.watch import Follower
-from shared.application.clock import utc_now
+from shared.application.clock import now_seconds, utc_now
 from shared.application.definitions import Definitions, forget_as_published
 from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
@@ -37,6 +39,8 @@ from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.files.observed import ObservedFiles
+from shared.files.opening import files_config, open_files, open_links
 from shared.foreign_settings import meaningless_variables
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
@@ -90,7 +94,11 @@ async def main(settings: Settings, process: Process) -> None:
             soft_limit=settings.dispatcher_soft_limit,
         )
         auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
-        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds, metrics)
+        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds, metrics, config_hash(settings))
+        files_at = files_config(settings)
+        files = None
+        if files_at is not None:
+            files = ObservedFiles(open_files(files_at, now_seconds), metrics.file_operation)
         avtomatika = AvtomatikaParts(
             journal=journal,
             reads=reads,
@@ -106,7 +114,12 @@ async def main(settings: Settings, process: Process) -> None:
             flush=flush_of(connection, publisher, definitions),
             workers=HttpWorkers(gateway, auth),
             worker_door=door,
+            files=files,
         )
+        dialects = [dialect_of(avtomatika)]
+        if files_at is not None and files is not None:
+            links = open_links(files_at, now_seconds)
+            dialects += [] if links is None else [links_of(files, links)]
         following = [
             asyncio.create_task(forget_as_published(journal, definitions)),
             asyncio.create_task(endpoints.run()),
@@ -119,7 +132,7 @@ async def main(settings: Settings, process: Process) -> None:
             submit=submit,
             definitions=definitions,
             limits=limits,
-            dialects=[dialect_of(avtomatika)],
+            dialects=dialects,
             publish=PublishWorkflow(journal, definitions, utc_now),
             follower=follower,
             authenticator=Authenticator(tokens_of(settings)),

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PROTOCOL: Final = "1.0b15"
+OTHER_FILES: Final = "Your S3 settings are not those of the orchestrator: files will not be found"
 LONGEST_POLL_SECONDS: Final = 300.0
 LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
 """Of what a worker sends; a result may be larger than what clients submit."""
@@ -79,9 +80,15 @@ class WorkerDoor:
     """The ASGI application of all that a worker may ask over HTTP."""
 
     def __init__(
-        self, gateway: Gateway, auth: WorkerAuth, poll_seconds: float, metrics: Metrics | None = None
+        self,
+        gateway: Gateway,
+        auth: WorkerAuth,
+        poll_seconds: float,
+        metrics: Metrics | None = None,
+        files_hash: str | None = None,
     ) -> None:
-        """`poll_seconds` is how long a poll is held that does not say."""
+        """`poll_seconds` is how long a poll is held that does not say; `files_hash` names our bucket."""
+        self._files_hash = files_hash
         self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
         self._metrics = metrics or Metrics()
         self._events = Events(gateway)
@@ -157,7 +164,12 @@ class WorkerDoor:
         self._verify(call, document, worker)
         registration = _decoded(models.registration_of, body, "WorkerRegistration")
         await self._gateway.register(translation.profile_of(registration, document))
-        return accepted({"status": "registered", "version": PROTOCOL})
+        told = {"status": "registered", "version": PROTOCOL}
+        theirs = registration.capabilities.s3_config_hash if registration.capabilities else None
+        if theirs and self._files_hash and theirs != self._files_hash:
+            log.warning("worker %s has other S3 settings", worker)
+            told["warning"] = OTHER_FILES
+        return accepted(told)
 
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
