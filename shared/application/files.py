@@ -166,14 +166,14 @@ def safe_name(name: str) -> str:
     composed = unicodedata.normalize("NFC", name)
     if len(composed.encode()) > NAME_BYTES:
         raise UnsafeName(f"it is longer than {NAME_BYTES} bytes")
-    for segment in composed.split("/"):
-        _check(segment)
     plain = unicodedata.normalize("NFKC", composed).translate(_SLASHES)
     for form in (plain, unquote(plain), unquote(unquote(plain))):
         if form.count("/") != composed.count("/") or "\\" in form:
             raise UnsafeName("it has a backslash, or what becomes a slash")
         for segment in form.split("/"):
             _check_meaning(segment)
+    for segment in composed.split("/"):
+        _check(segment)
     return composed
 
 

@@ -23,10 +23,8 @@ from shared.application.definitions import UnknownWorkflow
 Handler = Callable[[AvtomatikaParts, Client, Request], Awaitable[Response]]
 
 
-class ApiVersion(Convertor[str]):
-    """v and a number: anything else in its place is part of an endpoint."""
-
-    regex = r"v[0-9]+(?:\.[0-9]+)*"
+class Text(Convertor[str]):
+    """A part of a path, as it is."""
 
     def convert(self, value: str) -> str:
         return value
@@ -35,12 +33,25 @@ class ApiVersion(Convertor[str]):
         return value
 
 
+class ApiVersion(Text):
+    """v and a number: anything else in its place is part of an endpoint."""
+
+    regex = r"v[0-9]+(?:\.[0-9]+)*"
+
+
+class FileName(Text):
+    """All that follows, line ends too: what a file may be called is not for the router to say."""
+
+    regex = r"(?s:.*)"
+
+
 GRAPHVIZ: Final = "text/vnd.graphviz; charset=utf-8"
 
 
 def routes(parts: AvtomatikaParts) -> list[BaseRoute]:
     """Each path with and without a version, the catch-all last."""
     register_url_convertor("apiversion", ApiVersion())
+    register_url_convertor("filename", FileName())
     prefix = f"/{parts.settings.client_api_prefix}"
     found: list[BaseRoute] = []
     for base in (f"{prefix}/{{version:apiversion}}", prefix):
@@ -146,8 +157,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/jobs/{job_id}/cancel", cancel),
     ("GET", "/jobs/{job_id}/history", history),
     ("GET", "/jobs/{job_id}/files/upload", file_routes.upload_link),
-    ("PUT", "/jobs/{job_id}/files/content/{filename:path}", file_routes.upload),
-    ("GET", "/jobs/{job_id}/files/download/{filename:path}", file_routes.download),
+    ("PUT", "/jobs/{job_id}/files/content/{filename:filename}", file_routes.upload),
+    ("GET", "/jobs/{job_id}/files/download/{filename:filename}", file_routes.download),
     ("GET", "/blueprints/{name}/graph", graph),
     ("GET", "/workers", workers),
     ("GET", "/workers/catalog", catalog),

@@ -1,6 +1,7 @@
 """The clients' routes to their jobs' files: a link to upload, an upload through us, a link to download."""
 
 import logging
+import re
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urljoin
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 DOWNLOAD_SECONDS: Final = 60
 """How long the link is good that a download leads to; the path that leads there stays."""
 EXPIRES_IN: Final = "3600"
+AS_ASKED: Final = "daybook.path_as_asked"
+"""In a request's scope: the path before extra slashes were taken out, if any were."""
 
 
 async def upload_link(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
@@ -50,7 +53,7 @@ async def upload_link(parts: AvtomatikaParts, client: Client, request: Request) 
 async def upload(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
     """A body that goes to the store as it comes."""
     files, job = await _opened(parts, client, request)
-    key = _key(job, request.path_params["filename"])
+    key = _key(job, _name(request))
     length = request.headers.get("content-length")
     try:
         await files.put(key, streamed(request.receive), None if length is None else int(length))
@@ -66,7 +69,7 @@ async def upload(parts: AvtomatikaParts, client: Client, request: Request) -> Re
 async def download(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
     """To a fresh link: this path can be kept for as long as the file is there."""
     files, job = await _opened(parts, client, request)
-    link = files.link(_key(job, request.path_params["filename"]), "GET", DOWNLOAD_SECONDS)
+    link = files.link(_key(job, _name(request)), "GET", DOWNLOAD_SECONDS)
     return Response(status_code=302, headers={"Location": link})
 
 
@@ -84,6 +87,16 @@ async def _opened(parts: AvtomatikaParts, client: Client, request: Request) -> t
     if parts.files is None:
         raise Refused("S3 support is not enabled", 501)
     return parts.files, job
+
+
+def _name(request: Request) -> str:
+    """The name in the path, as it was asked for: extra slashes in it are a mistake, or worse."""
+    asked = request.scope.get(AS_ASKED)
+    found = None if asked is None else _NAME.search(asked)
+    return found[1] if found is not None else str(request.path_params["filename"])
+
+
+_NAME: Final = re.compile(r"/files/+(?:content|download)/(.*)", re.DOTALL)
 
 
 def _key(job: UUID, name: str) -> str:

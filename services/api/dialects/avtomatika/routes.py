@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from services.api.bodies import ClientGone
 from services.api.dialects.avtomatika import client_routes, public_routes, worker_routes
 from services.api.dialects.avtomatika.answers import Refused, refused
+from services.api.dialects.avtomatika.file_routes import AS_ASKED
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.front import Dialect
 from services.api.problems import Problem
@@ -43,7 +44,7 @@ class Door:
         path = scope["path"]
         if "//" in path or path.endswith("/"):
             path = _SLASHES.sub("/", path).rstrip("/")
-            scope = {**scope, "path": path, "raw_path": path.encode()}
+            scope = {**scope, "path": path, "raw_path": path.encode(), AS_ASKED: scope["path"]}
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
