@@ -28,7 +28,8 @@ BUCKET = "daybook-test"
 class S3Server:
     """One that runs, and what it holds."""
 
-    def __init__(self, port: int, filer: int) -> None:
+    def __init__(self, port: int, filer: int, pid: int) -> None:
+        self.pid = pid
         self.endpoint = f"http://127.0.0.1:{port}"
         self._filer = f"http://127.0.0.1:{filer}/buckets/{BUCKET}"
 
@@ -47,7 +48,7 @@ class S3Server:
         answer = httpx.get(f"{self._filer}/{folder}", headers={"Accept": "application/json"}, timeout=20)
         if answer.status_code == 404:
             return []
-        found = []
+        found: list[str] = []
         for entry in answer.json().get("Entries") or []:
             path = entry["FullPath"].partition(f"/buckets/{BUCKET}/")[2]
             found += self.holds(path) if entry["Mode"] & 1 << 31 else [path]
@@ -94,7 +95,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     command += [f"-{name}={port}" for name, port in ports.items()]
     with (folder / "weed.out").open("ab") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
-    server = S3Server(ports["s3.port"], ports["filer.port"])
+    server = S3Server(ports["s3.port"], ports["filer.port"], process.pid)
     try:
         _until_serving(server, process, folder)
         yield server

@@ -70,7 +70,7 @@ class TestS3(FilesContract):
         )
 
     @pytest.fixture
-    async def files(self, config: FilesConfig, server: S3Server) -> Files:  # type: ignore[override]
+    async def files(self, config: FilesConfig, server: S3Server) -> Files:
         self.server = server
         files = open_files(config, now_seconds)
         await files.put(key_of(new_id(), "first"), body(1))  # so that there is a bucket

@@ -235,7 +235,7 @@ async def test_operations_are_counted_and_links_are_in_no_log(
 
 
 async def test_history_tells_of_files_that_handlers_moved(tmp_path: Path) -> None:
-    moved = {"operation": "upload", "s3_uri": "s3://files/jobs/x/a", "size": 3}
+    moved: dict[str, Any] = {"operation": "upload", "s3_uri": "s3://files/jobs/x/a", "size": 3}
     async with world(tmp_path) as w, w.client() as client:
         job = await w.submit()
         await w.act(job, GoTo("finished", events=(Emission("daybook.file_operation", moved),)))
