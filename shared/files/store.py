@@ -29,13 +29,13 @@ from shared.application.files import (
 )
 from shared.files.handoff import BLOCK_BYTES, Handoff, joined, write_all
 from shared.files.links import Links
+from shared.files.reading import READ_BYTES, content_of
 
 PART_BYTES: Final = 5 * 1024 * 1024
 """The smallest part that S3 takes, and so the least memory for an upload."""
 MOST_PARTS: Final = 9_000
 """S3 takes 10,000; larger files have larger parts."""
 PARTS_AT_ONCE: Final = 2
-READ_BYTES: Final = 1024 * 1024
 
 
 class ObjectFiles(Files):
@@ -82,6 +82,8 @@ class ObjectFiles(Files):
 
     async def get(self, key: str, part: Part | None = None) -> Content:
         async with self._room, _told():
+            if self._folder is not None:
+                return await content_of(self._folder, key, part)
             if part is None:
                 found = await obstore.get_async(self._store, key)
                 file = _stored(found.meta)

@@ -57,7 +57,9 @@ class FilesContract:
         key = key_of(job, "a/b.bin")
         assert await files.put(key, body(size), size) == size
         assert await read(files, key) == b"".join([chunk async for chunk in body(size)])
-        assert (await files.head(key)).size == size
+        head, content = await files.head(key), await files.get(key)
+        assert (head.size, head.key) == (size, key)
+        assert (content.file.size, content.file.etag) == (size, head.etag)
 
     async def test_a_body_of_unknown_length_is_kept_too(self, files: Files, job: UUID) -> None:
         assert await files.put(key_of(job, "x"), body(6 * MIB)) == 6 * MIB

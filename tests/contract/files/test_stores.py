@@ -39,6 +39,13 @@ class TestFolder(FilesContract):
     def left_over(self, job: UUID) -> list[str]:
         return [str(path) for path in self.folder.rglob("*") if path.is_file()]
 
+    async def test_a_file_that_is_replaced_is_read_to_its_own_end(self, files: Files, job: UUID) -> None:
+        await files.put(key_of(job, "x"), body(3 * MIB))
+        content = await files.get(key_of(job, "x"))
+        length = len(await anext(content.chunks))
+        await files.put(key_of(job, "x"), body(1))
+        assert length + sum([len(chunk) async for chunk in content.chunks]) == 3 * MIB
+
     async def test_what_a_killed_process_left_goes_with_the_job(self, files: Files, job: UUID) -> None:
         await files.put(key_of(job, "a/x"), body(1))
         (self.folder / folder_of(job) / "a" / "y#1").write_bytes(b"half")

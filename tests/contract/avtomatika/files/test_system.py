@@ -4,24 +4,22 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from shared.application.files import LONGEST_LINK_SECONDS
+from tests.contract.avtomatika.files.memory import GROWTH_BYTES, MIB, SIZE, Growth, body
 from tests.contract.avtomatika.worker.sdk import sdk_worker
 from tests.contract.avtomatika.worker.world import World
 from tests.support.s3 import BUCKET, SECRET_KEY, S3Server, s3_server
 from tests.support.system import CLIENT_TOKEN, WORKER_TOKEN, System
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
-
-MIB = 1024 * 1024
-GROWTH_BYTES = 64 * MIB
 
 FLOW = """
 from daybook import Blueprint
@@ -252,27 +250,15 @@ async def test_a_client_that_hangs_up_leaves_nothing(
 async def test_memory_does_not_grow_with_a_file_that_passes_through(
     client: httpx.AsyncClient, system: System
 ) -> None:
-    job, size = await submitted(client), 128 * MIB
-    api = psutil.Process(await system.living("api"))
-    await client.put(f"/api/v1/jobs/{job}/files/content/warm", content=body(12 * MIB))
-    before = highest = api.memory_info().rss
-
-    async def watched() -> AsyncIterator[bytes]:
-        nonlocal highest
-        async for block in body(size):
-            highest = max(highest, api.memory_info().rss)
-            yield block
-
-    answer = await client.put(f"/api/v1/jobs/{job}/files/content/big", content=watched())
-    assert answer.status_code == 200
-    highest = max(highest, api.memory_info().rss)
-    assert highest - before < GROWTH_BYTES
-    link = (await client.get(f"/api/v1/jobs/{job}/files/download/big")).headers["location"]
+    job = await submitted(client)
+    files = f"/api/v1/jobs/{job}/files"
+    await client.put(f"{files}/content/warm", content=body(12 * MIB))
+    begun = time.monotonic()
+    async with Growth(await system.living("api")) as up:
+        answer = await client.put(f"{files}/content/big", content=body(SIZE))
+        assert answer.status_code == 200
+    print(f"{SIZE // MIB} MiB: up {up.bytes / MIB:.1f} MiB in {time.monotonic() - begun:.1f} s")
+    assert up.bytes < GROWTH_BYTES
+    link = (await client.get(f"{files}/download/big")).headers["location"]
     async with httpx.AsyncClient(timeout=90) as anybody, anybody.stream("GET", link) as found:
-        assert int(found.headers["content-length"]) == size
-
-
-async def body(size: int) -> AsyncIterator[bytes]:
-    block = os.urandom(MIB)
-    for _ in range(size // MIB):
-        yield block
+        assert int(found.headers["content-length"]) == SIZE
