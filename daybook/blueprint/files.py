@@ -21,7 +21,7 @@ from shared.application.files import (
     key_of,
     safe_name,
 )
-from shared.files.store import remove_tree
+from shared.files.folder import remove_tree
 
 READ_BYTES: Final = 1024 * 1024
 

@@ -11,7 +11,7 @@ One JSON object a line on standard input, one on standard output for each:
     {"call":"run","blueprint":…,"state":…,"view":{…}[,"sha256":…]}
         {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"unknown":SHA-256}
 
-`files` says where jobs have their files (shared.files.opening); it holds secrets, so it comes this way and
+`files` says where jobs have their files (shared.files.config); it holds secrets, so it comes this way and
 by no variable. `load` adds an older text of a file to what can be run, named by its SHA-256; without one,
 `run` means the text in the folder. `unknown` asks for the text. The process ends when its input ends. A
 handler that never ends is ended from outside, with the process.
@@ -107,7 +107,8 @@ def _opening(config: dict[str, Any]) -> OpenFiles:
     """What makes the `task_files` of a job. Loads the libraries only here: most have no files."""
     from daybook.blueprint.files import TaskFiles
     from shared.application.clock import now_seconds
-    from shared.files.opening import FilesConfig, open_files
+    from shared.files.config import FilesConfig
+    from shared.files.opening import open_files
 
     opened = msgspec.convert(config, FilesConfig)
     files, work = open_files(opened, now_seconds), Path(opened.work)

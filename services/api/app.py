@@ -22,6 +22,7 @@ from services.api.dialects.avtomatika.worker_auth import WorkerAuth
 from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.file_links import links_of
+from services.api.front import Dialect
 from services.api.gateway.gateway import Gateway
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
@@ -33,14 +34,15 @@ from shared.application.clock import now_seconds, utc_now
 from shared.application.definitions import Definitions, forget_as_published
 from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
+from shared.application.files import Files
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.files.config import files_config
 from shared.files.observed import ObservedFiles
-from shared.files.opening import files_config, open_files, open_links
 from shared.foreign_settings import meaningless_variables
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
@@ -95,10 +97,7 @@ async def main(settings: Settings, process: Process) -> None:
         )
         auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
         door = WorkerDoor(gateway, auth, settings.worker_poll_seconds, metrics, config_hash(settings))
-        files_at = files_config(settings)
-        files = None
-        if files_at is not None:
-            files = ObservedFiles(open_files(files_at, now_seconds), metrics.file_operation)
+        files, links = _files(settings, metrics)
         avtomatika = AvtomatikaParts(
             journal=journal,
             reads=reads,
@@ -116,10 +115,6 @@ async def main(settings: Settings, process: Process) -> None:
             worker_door=door,
             files=files,
         )
-        dialects = [dialect_of(avtomatika)]
-        if files_at is not None and files is not None:
-            links = open_links(files_at, now_seconds)
-            dialects += [] if links is None else [links_of(files, links)]
         following = [
             asyncio.create_task(forget_as_published(journal, definitions)),
             asyncio.create_task(endpoints.run()),
@@ -132,7 +127,7 @@ async def main(settings: Settings, process: Process) -> None:
             submit=submit,
             definitions=definitions,
             limits=limits,
-            dialects=dialects,
+            dialects=[dialect_of(avtomatika), *links],
             publish=PublishWorkflow(journal, definitions, utc_now),
             follower=follower,
             authenticator=Authenticator(tokens_of(settings)),
@@ -180,6 +175,18 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         server.should_exit = True
         stopping.cancel()
         await serving
+
+
+def _files(settings: Settings, metrics: Metrics) -> tuple[Files | None, list[Dialect]]:
+    """The store of files, if there is one, and what serves its links, if they are ours."""
+    config = files_config(settings)
+    if config is None:
+        return None, []
+    from shared.files.opening import open_files, open_links  # a library that most do without
+
+    files = ObservedFiles(open_files(config, now_seconds), metrics.file_operation)
+    links = open_links(config, now_seconds)
+    return files, [] if links is None else [links_of(files, links)]
 
 
 def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:

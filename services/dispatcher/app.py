@@ -36,7 +36,7 @@ from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.job import Job
 from shared.domain.topics import AGGREGATES, EVENTS
-from shared.files.opening import files_config
+from shared.files.config import files_config
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process

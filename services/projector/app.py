@@ -23,7 +23,7 @@ from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
 from shared.domain.topics import AGGREGATES, EVENTS
-from shared.files.opening import files_config, open_files
+from shared.files.config import files_config
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
@@ -106,6 +106,8 @@ class Removal:
         if config is None or not settings.s3_cleanup:
             forget(file)
             return None
+        from shared.files.opening import open_files  # a library that most do without
+
         due = await Due.open(file, journal)
         cleaning = Cleaning(due, open_files(config, now_seconds), Path(config.work), now_us)
         ended = Ended(due, round(settings.files_keep_seconds * 1_000_000), cleaning.wake)

@@ -69,7 +69,7 @@ class HandlerHost:
         start_limit_seconds: float = 30.0,
         files: Mapping[str, Any] | None = None,
     ) -> None:
-        """`files` is where jobs have their files (shared.files.opening), as JSON can say it; it is secret."""
+        """`files` is where jobs have their files (shared.files.config), as JSON can say it; it is secret."""
         self._files = files
         self._folder = folder
         self._limit, self._start_limit = time_limit_seconds, start_limit_seconds

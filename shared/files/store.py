@@ -6,9 +6,8 @@ and renamed), with few parts in memory at a time. Either is there whole or not a
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +26,9 @@ from shared.application.files import (
     StoredFile,
     StoreFailed,
 )
+from shared.files.folder import READ_BYTES, content_of, remove_tree
 from shared.files.handoff import BLOCK_BYTES, Handoff, joined, write_all
 from shared.files.links import Links
-from shared.files.reading import READ_BYTES, content_of
 
 PART_BYTES: Final = 5 * 1024 * 1024
 """The smallest part that S3 takes, and so the least memory for an upload."""
@@ -193,12 +192,6 @@ async def _to_its_end(doing: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all that is in it, if it is there."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 def _sync(file: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from services.projector.files.due import Due, DueJob
 from shared.application.files import JOBS, Files, FilesError, folder_of
-from shared.files.store import remove_tree
+from shared.files.folder import remove_tree
 
 log = logging.getLogger(__name__)
 

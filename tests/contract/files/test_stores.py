@@ -12,7 +12,8 @@ from services.api.file_links import FileLinks
 from shared.application.clock import now_seconds
 from shared.application.files import Files, StoreFailed, folder_of, key_of
 from shared.application.ids import new_id
-from shared.files.opening import FilesConfig, open_files, open_links
+from shared.files.config import FilesConfig
+from shared.files.opening import open_files, open_links
 from tests.contract.files.contract import LIMIT, MIB, FilesContract, body
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
 

@@ -26,8 +26,9 @@ from shared.application.files import Files
 from shared.application.ports import Decision
 from shared.domain.graph import Graph
 from shared.domain.job import Action, AwaitApproval, Dispatch, Facts, GoTo, Job, RunHandler, TaskSpec
+from shared.files.config import files_config
 from shared.files.observed import ObservedFiles
-from shared.files.opening import files_config, open_files, open_links
+from shared.files.opening import open_files, open_links
 from shared.settings import Settings
 from tests.unit.api.world import World as NativeWorld
 from tests.unit.api.world import world as native_world

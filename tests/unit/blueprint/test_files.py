@@ -13,7 +13,8 @@ from daybook.blueprint.files import IntegrityError, TaskFiles
 from shared.application.clock import now_seconds
 from shared.application.files import FileMissing, Files, UnsafeName, folder_of, key_of
 from shared.application.ids import new_id
-from shared.files.opening import FilesConfig, open_files
+from shared.files.config import FilesConfig
+from shared.files.opening import open_files
 
 
 class World:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.api.dialects.avtomatika.file_routes import config_hash
-from shared.files.opening import FilesConfig, files_config
+from shared.files.config import FilesConfig, files_config
 from shared.settings import Settings
 
 S3 = {"s3_endpoint": "http://s3:9000", "s3_access_key": "key", "s3_secret_key": "very-secret"}

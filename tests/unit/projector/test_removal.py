@@ -20,7 +20,8 @@ from shared.application.ports import Decision
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job, JobSpec
 from shared.domain.topics import AGGREGATES, EVENTS
-from shared.files.opening import FilesConfig, open_files
+from shared.files.config import FilesConfig
+from shared.files.opening import open_files
 from shared.journal.memory import MemoryJournal
 
 GRAPH = Graph.of_skill("resize")

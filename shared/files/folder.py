@@ -1,10 +1,12 @@
-"""Reading a file that is in a folder.
+"""Files in a folder: what is done to them without the library.
 
-Not by the library: it reads 8 KiB at a time, each in a thread of its own choosing, which is a tenth as fast.
+They are not read by it: it reads 8 KiB at a time, each in a thread of its own choosing, a tenth as fast.
 """
 
 import asyncio
 import os
+import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -29,6 +31,12 @@ async def content_of(folder: Path, key: str, part: Part | None) -> Content:
         source.close()
         raise
     return Content(file, start, max(start, end), _Blocks(source, max(0, end - start)))
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 class _Blocks:
