@@ -141,6 +141,16 @@ async def test_an_end_that_was_not_seen_is_found_after_a_restart(world: World) -
     assert await world.left() == set()
 
 
+async def test_what_comes_after_the_removal_stays_also_over_a_restart(world: World) -> None:
+    job = await world.job()
+    await world.end(job)
+    assert await world.cleaning.once()
+    await world.files.put(key_of(job, "late"), _body())
+    await world.reopen()
+    assert not await world.cleaning.once()
+    assert await world.left() == {str(job)}
+
+
 async def test_what_ended_before_files_were_removed_stays(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.open()
