@@ -3,7 +3,6 @@
 Events are for ever: a field may be added with a default, never renamed, retyped or removed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -33,13 +32,15 @@ class JobEvent(Aggregate.Event):
 E = TypeVar("E", bound=CanMutateAggregate[UUID])
 
 
-def made(event_class: type[E], id: UUID, version: int, fields: Mapping[str, Any]) -> E:  # noqa: A002
-    """An event without running its __init__: fields that are not given are the class's defaults."""
+def made(event_class: type[E], id: UUID, version: int, fields: dict[str, Any]) -> E:  # noqa: A002
+    """An event without running its __init__: fields that are not given are the class's defaults.
+
+    `fields` becomes the event's own; nobody may change it afterwards.
+    """
     event = event_class.__new__(event_class)
-    state = event.__dict__
-    state["originator_id"] = id
-    state["originator_version"] = version
-    state.update(fields)
+    fields["originator_id"] = id
+    fields["originator_version"] = version
+    object.__setattr__(event, "__dict__", fields)
     return event
 
 

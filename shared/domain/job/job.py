@@ -358,7 +358,11 @@ class Job(JobState, Aggregate):
         Is the topic registered, do id and version fit, a call for every frozen field: these are half of what
         a TaskReleased costs (10.5 µs, 5.1 without). `originator_id` and `timestamp` are given as ever.
         """
-        event = made(event_class, self._id, self._version + 1, kwargs)
+        self.record(event_class, kwargs)
+
+    def record(self, event_class: type[CanMutateAggregate[UUID]], fields: dict[str, Any]) -> None:
+        """`trigger_event` with the fields in a dict, `timestamp` too, which becomes the event's own."""
+        event = made(event_class, self._id, self._version + 1, fields)
         event.apply(self)
         self._version += 1
         self._modified_on = event.timestamp
