@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.system import CLIENT_TOKEN, System, SystemFailedError
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow]
+pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
 
 BLUEPRINT = """
 from daybook import Blueprint
@@ -90,7 +90,7 @@ class Jobs:
         return [events[0]["data"]["metadata"]["daybook.schedule"]["planned"] for events in histories]
 
     async def at_least(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(80):
             while len(jobs := await self.all()) < count:
                 await asyncio.sleep(0.05)
         return jobs
