@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     schedules_file: Path | None = Field(
         None, validation_alias=_named("schedules_file", "SCHEDULES_CONFIG_PATH")
     )
+    """A TOML table a schedule: when it runs which blueprint."""
+    timezone: str = Field("UTC", validation_alias=_named("timezone", "TZ"))
+    """In which the times of schedules are meant, "Europe/Berlin"."""
     client_api_prefix: str = Field("api", validation_alias=_named("client_api_prefix", "CLIENT_API_PREFIX"))
     """The first segment of the paths of blueprints' clients."""
     client_api_enabled: bool = Field(
@@ -324,7 +327,7 @@ def known_variables() -> set[str]:
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` less every variable that `Settings` reads, so that a child gets only those given to it."""
-    known = known_variables()
+    known = known_variables() - {"TZ"}  # it also tells every program, handlers too, what the local time is
     return {name: value for name, value in environ.items() if name not in known}
 
 

@@ -62,8 +62,6 @@ async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
     for name, why in meaningless_variables(os.environ):
         log.warning("%s is accepted and changes nothing: %s", name, why)
-    if settings.schedules_file is not None:
-        log.warning("SCHEDULES_CONFIG_PATH is not read: schedules in a file are not served")
     connection = await connect(
         settings.nats_url,
         name="daybook-api",

@@ -52,6 +52,10 @@ class ReadModel:
         """How many of the tenant's jobs with a tag there are in each status that has any."""
         return await self._ask(queries.counts_of_tag, tenant, name, value)
 
+    async def count_of_tag(self, tenant: str, name: str, value: str) -> int:
+        """How many of the tenant's jobs have a tag."""
+        return await self._ask(queries.count_of_tag, tenant, name, value)
+
     async def due_jobs(self, now: int, limit: int = 100) -> list[DueJob]:
         """Jobs with a deadline at or before `now` (microseconds since the epoch), the most overdue first."""
         return await self._ask(queries.due_jobs, now, limit)

@@ -58,6 +58,19 @@ class QueriesContract:
             assert queries.job(session, id_) == job
         assert queries.job(session, job_id("none")) is None
 
+    def test_jobs_of_a_tag_are_counted_in_their_tenant(self, database: Database) -> None:
+        commits = [
+            *one_step(1, "a", tags={"k": "v"}),
+            *one_step(3, "b", tags={"k": "v", "other": "v"}),
+            *one_step(5, "c", tags={"k": "w"}),
+            *one_step(7, "d", tags={"k": "v"}, tenant="acme"),
+        ]
+        session = projected(database, commits)
+        assert queries.count_of_tag(session, "default", "k", "v") == 2
+        assert queries.counts_of_tag(session, "default", "k", "v") == {"succeeded": 2}
+        assert queries.count_of_tag(session, "default", "k", "nobody") == 0
+        assert queries.count_of_tag(session, "default", "k", "\0") == 0
+
     def test_the_newest_job_of_an_alias_is_found_in_its_tenant_only(self, database: Database) -> None:
         commits = [
             *one_step(1, "a", alias="order-1"),

@@ -83,6 +83,9 @@ class CurrentReads:
                 counts[job.status] = counts.get(job.status, 0) + 1
         return counts
 
+    async def count_of_tag(self, tenant: str, name: str, value: str) -> int:
+        return sum((await self.counts_of_tag(tenant, name, value)).values())
+
     async def workers(self) -> list[WorkerSummary]:
         self._check()
         return [WorkerSummary("w", "w1")]

@@ -42,6 +42,7 @@ async def test_the_metrics_have_the_names_that_operators_know(tmp_path: Path) ->
         for name in SEED_METRICS:
             assert re.search(rf"^orchestrator_{name} ", answer.text, re.MULTILINE), name
         assert "orchestrator_jobs_total 1.0" in answer.text
+        assert "orchestrator_scheduler_jobs_triggered_total 0.0" in answer.text
         assert "daybook_http_requests_total" in answer.text
 
 

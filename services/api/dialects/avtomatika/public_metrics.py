@@ -10,8 +10,11 @@ from prometheus_client.registry import Collector
 
 from services.api.metrics import Metrics
 from services.api.reads import Reads
+from shared.application.blueprint_jobs import TRIGGER_TAG
 
 FAILED: Final = ("failed", "timed_out", "quarantined")
+TENANT: Final = "default"
+"""Schedules of a file belong to the tenant of the server's own credentials."""
 QUEUED: Final = ("pending", "queued")
 PAUSE_SECONDS: Final = 0.01
 
@@ -27,7 +30,8 @@ class PublicMetrics:
         counts = await self._reads.counts()
         workers = [worker for worker in await self._reads.workers() if worker.status == "online"]
         registry = CollectorRegistry()
-        registry.register(_Derived(counts, len(workers), await _lag()))
+        scheduled = await self._reads.count_of_tag(TENANT, *TRIGGER_TAG)
+        registry.register(_Derived(counts, len(workers), scheduled, await _lag()))
         return self._metrics.render() + generate_latest(registry)
 
 
@@ -40,8 +44,8 @@ async def _lag() -> float:
 
 
 class _Derived(Collector):
-    def __init__(self, counts: dict[str, int], workers: int, lag: float) -> None:
-        self._counts, self._workers, self._lag = counts, workers, lag
+    def __init__(self, counts: dict[str, int], workers: int, scheduled: int, lag: float) -> None:
+        self._counts, self._workers, self._scheduled, self._lag = counts, workers, scheduled, lag
 
     def collect(self) -> Iterator[Metric]:
         counts = self._counts
@@ -51,6 +55,9 @@ class _Derived(Collector):
         yield CounterMetricFamily("orchestrator_jobs_failed", "Jobs that ended without success", failed)
         yield CounterMetricFamily(
             "orchestrator_jobs_timeouts", "Jobs whose time ran out", counts.get("timed_out", 0)
+        )
+        yield CounterMetricFamily(
+            "orchestrator_scheduler_jobs_triggered", "Jobs that schedules made", self._scheduled
         )
         yield GaugeMetricFamily("orchestrator_task_queue_length", "Jobs that wait to be worked on", queued)
         yield GaugeMetricFamily("orchestrator_active_workers", "Workers that are there", self._workers)

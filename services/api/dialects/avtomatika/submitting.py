@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-import jsonschema_rs
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,10 +14,11 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
-from shared.application.blueprint_jobs import RESERVED, RESULT_TIMEOUT, SECURITY
+from shared.application.blueprint_jobs import CLIENT_TAG, RESERVED, RESULT_TIMEOUT, SECURITY, attempts
 from shared.application.clock import now_us
 from shared.application.definitions import Definition, UnknownWorkflow
 from shared.application.ids import new_id
+from shared.application.inputs import input_problem
 from shared.application.submit import REQUEST_DIGEST, job_id_of
 from shared.domain.job.spec import JobSpec
 from shared.settings import Settings
@@ -28,7 +28,7 @@ T = TypeVar("T")
 ORIGIN: Final = "avtomatika"
 CLIENT: Final = "daybook.client"
 """The metadata key under which handlers find who the client is (never a token)."""
-TAG: Final = "client"
+TAG: Final = CLIENT_TAG
 """The tag by which a client's jobs are listed."""
 
 
@@ -122,12 +122,7 @@ def spec_of(
         deadline=None if deadline is None else now_us() + round(deadline * 1_000_000),
         dispatch_timeout=order.dispatch_timeout,
         run_timeout=settings.worker_timeout_seconds if deadline is None else None,
-        retry={
-            "max_attempts": settings.job_max_retries + 1,
-            "base": 0,
-            "when_exhausted": "quarantine",
-            "quarantine": ["permanent", "contract_violation"],
-        },
+        retry=attempts(settings.job_max_retries),
         webhook_url=order.webhook_url,
         trace=trace,
         metadata=metadata or None,
@@ -178,16 +173,9 @@ def _transitions(body: Mapping[str, Any], most: int) -> int:
 
 
 def _check_input(name: str, definition: Definition, initial_data: dict[str, Any]) -> None:
-    meta = definition.graph.document.get("meta")
-    schema = meta.get("input_schema") if isinstance(meta, dict) else None
-    if not isinstance(schema, dict):
-        return
-    try:
-        error = next(jsonschema_rs.validator_for(schema).iter_errors(initial_data), None)
-    except ValueError:
-        return  # a schema that is none binds nobody; publishing it is where it is refused
-    if error is not None:
-        raise _wrong(f"Input validation failed for blueprint '{name}': {error.message}")
+    problem = input_problem(definition.graph, initial_data)
+    if problem is not None:
+        raise _wrong(f"Input validation failed for blueprint '{name}': {problem}")
 
 
 def _digest(name: str, body: Mapping[str, Any]) -> str:
