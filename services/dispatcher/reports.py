@@ -36,6 +36,14 @@ class Renew(msgspec.Struct, tag_field="kind", tag="renew"):
     worker: str
 
 
+class Return(msgspec.Struct, tag_field="kind", tag="return"):
+    """The worker did not begin what it claimed, and will not."""
+
+    task: int
+    attempt: int
+    worker: str
+
+
 class Progress(msgspec.Struct, tag_field="kind", tag="progress"):
     """How far the work is, 0 to 1."""
 
@@ -70,7 +78,7 @@ class Event(msgspec.Struct, tag_field="kind", tag="event"):
     id: str = ""
 
 
-Report = Claim | Renew | Progress | Result | Event
+Report = Claim | Renew | Return | Progress | Result | Event
 decode_report = msgspec.json.Decoder(Report).decode
 
 ACCEPTED = b'{"verdict":"accepted"}'
@@ -108,6 +116,8 @@ def decide(report: Report, lease: timedelta, job: Job, facts: Facts) -> Verdict:
         )
     if isinstance(report, Claim):
         return job.claim(report.task, report.attempt, report.worker, lease, facts)
+    if isinstance(report, Return):
+        return job.give_back(report.task, report.attempt, report.worker, facts)
     return job.renew(report.task, report.attempt, report.worker, lease, facts)
 
 

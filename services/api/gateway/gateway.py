@@ -37,6 +37,7 @@ ACK_WAIT_SECONDS: Final = 15.0
 PATIENCE_SECONDS: Final = 25.0
 """How long a result waits for a dispatcher that is away before its worker is asked to say it again."""
 GREETING_SECONDS: Final = 3.0
+LEAVING_SECONDS: Final = 2.0
 
 
 class UnknownWorker(Exception):
@@ -125,6 +126,7 @@ class Gateway:
         for timer in self._timers:
             timer.cancel()
         self._greeting.close()
+        await self._hands.ahead.given_back(LEAVING_SECONDS)
         await self._supply.close()
         await self._connection.unlisten(self._sid)
 
@@ -201,6 +203,7 @@ class Gateway:
         if member is not None and not member.has_left:
             member.has_left = True
             self._say(member, leaving=True)
+            self._hands.ahead.give_up(name)
 
     def workers(self) -> list[WorkerView]:
         """Who is here, by name."""
@@ -347,6 +350,7 @@ class Gateway:
     def _forget(self, member: Member) -> None:
         if self._members.get(member.name) is member:
             del self._members[member.name]
+            self._hands.ahead.give_up(member.name)
             del self._by_token[subjects.id_token(worker_id(member.name))]
             if not self._members:
                 self._supply.want(PLACED, 0)
@@ -376,7 +380,8 @@ class Gateway:
 
     def _make_room(self, member: Member) -> None:
         """A worker that polls has room: let flow control know when that is more than was thought."""
-        if len(member.runs) + self._room.count(member.name) > member.concurrency < MOST_CONCURRENCY:
+        busy = len(member.runs) - self._hands.ahead.waiting(member.name) + self._room.count(member.name)
+        if busy > member.concurrency < MOST_CONCURRENCY:
             member.concurrency = min(2 * member.concurrency, MOST_CONCURRENCY)
             if member.profile.skills:
                 self._greeting.begin(member)

@@ -171,6 +171,22 @@ class LeaseRenewed(JobEvent):
 
 
 @dataclass(frozen=True)
+class TaskReturned(JobEvent):
+    """The worker that held the attempt did not begin it; anybody may take it, up to `dispatch_by`."""
+
+    task: int
+    attempt: int
+    worker: str
+    dispatch_by: int | None = None
+
+    def apply(self, aggregate: JobState) -> None:
+        task = aggregate.live_tasks[self.task]
+        task.status = "released"
+        task.worker = task.until = task.started_at = task.message = None
+        task.progress = 0.0
+
+
+@dataclass(frozen=True)
 class TaskProgressed(JobEvent):
     """The worker told how far it is: `progress` from 0 to 1, never less than before."""
 
@@ -378,6 +394,7 @@ EVENTS: tuple[type[JobEvent], ...] = (
     TaskReleased,
     TaskClaimed,
     LeaseRenewed,
+    TaskReturned,
     TaskProgressed,
     TaskSucceeded,
     TaskFailed,

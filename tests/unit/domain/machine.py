@@ -189,6 +189,11 @@ class JobMachine(RuleBasedStateMachine):
         facts = self.facts
         self.twice(lambda: self.job.renew(task, attempt, dice.worker, LEASE, facts))
 
+    def give_back(self, dice: Dice) -> None:
+        task, attempt = self.aim(dice)
+        facts = self.facts
+        self.twice(lambda: self.job.give_back(task, attempt, dice.worker, facts))
+
     def progress(self, dice: Dice) -> None:
         task, attempt = self.aim(dice)
         share, facts = dice.number / 20 - 0.2, self.facts
@@ -306,6 +311,7 @@ def moves() -> st.SearchStrategy[Callable[[JobMachine, Dice], None]]:
             JobMachine.renew,
             JobMachine.time_passes,
             JobMachine.break_down,
+            JobMachine.give_back,
             JobMachine.progress,
             JobMachine.time_passes,
             JobMachine.room_changes,

@@ -147,6 +147,10 @@ def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
                 assert holders[fields.task] is None, "one worker holds a task"
                 holders[fields.task] = fields.worker
                 assert attempts[fields.task] == fields.attempt
+            case "TaskReturned":
+                assert holders[fields.task] == fields.worker, "only its holder gives a task back"
+                assert attempts[fields.task] == fields.attempt
+                holders[fields.task] = None
             case "TaskSucceeded" | "TaskFailed" | "LeaseRenewed" | "TaskProgressed":
                 assert attempts[fields.task] == fields.attempt
                 assert holders[fields.task] in (None, fields.worker)
@@ -174,6 +178,11 @@ def nothing_overdue_is_left(told: Told) -> None:
                     due["run", fields.task] = begun + seconds_us(seconds)
             case "LeaseRenewed":
                 due["task", fields.task] = fields.until
+            case "TaskReturned":
+                _forget(due, "task", fields.task)
+                claimed.discard(fields.task)
+                if fields.dispatch_by is not None:
+                    due["task", fields.task] = fields.dispatch_by
             case "TaskProgressed" if (
                 due.get(("task", fields.task)) == told.job.tasks[fields.task].dispatch_by
             ):

@@ -118,6 +118,7 @@ FAULTS: dict[str, Plant] = {
     "a loop ignores its width": replaced(constructs, "go_on", unbounded),
     "an iteration is not counted": replaced(node_events.IterationEnded, "apply", nothing),
     "a claim is forgotten": replaced(events.TaskClaimed, "apply", claimed_again),
+    "what is given back stays its holder's": replaced(events.TaskReturned, "apply", nothing),
     "the end of a child wakes nobody": replaced(waits, "child_ended", nothing),
     "what is released is asked for again": replaced(effects, "outstanding", too_much),
     "a timer goes on waiting when it fired": replaced(waits, "wake", nothing),

@@ -113,6 +113,38 @@ def test_a_renewal_without_a_claim_is_a_claim_of_a_running_task() -> None:
     assert story.job.status is Status.RUNNING
 
 
+def test_what_its_holder_gives_back_is_for_anybody_in_the_same_attempt() -> None:
+    story = Story(ONE)
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.job.progress(1, 1, "w1", 0.5, "half", story.facts)
+    story.events()
+    assert story.job.give_back(1, 1, "w2", story.facts) == ignored("foreign")
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.events() == ["ReportIgnored", "TaskReturned"]
+    assert story.job.status is Status.QUEUED
+    task = story.job.tasks[1]
+    assert (task.worker, task.until, task.started_at, task.progress, task.message) == (None, None, None, 0, None)
+    assert story.job.claim(1, 1, "w2", LEASE, story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w1", story.facts) == ignored("foreign")
+    assert story.job.succeed(1, 1, "w2", 1, story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w2", story.facts) == ignored("finished")
+
+
+def test_what_is_given_back_waits_no_longer_than_it_may() -> None:
+    story = Story(ONE, dispatch_timeout=5)
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.seconds = 4
+    story.job.give_back(1, 1, "w1", story.facts)
+    assert story.job.next_due == to_us(NOON) + 5_000_000
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.seconds = 5
+    story.events()
+    story.job.give_back(1, 1, "w1", story.facts)
+    assert story.events()[:2] == ["TaskReturned", "TaskTimedOut"]
+    assert story.job.status is Status.TIMED_OUT
+
+
 def test_progress_only_grows_and_is_between_0_and_1() -> None:
     story = Story(ONE)
     story.events()

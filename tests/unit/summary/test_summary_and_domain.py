@@ -188,6 +188,7 @@ def _command(chance: random.Random, walker: Walker) -> Callable[[Job, Facts], ob
         lambda j, f: j.claim(task, attempt, worker, LEASE, f, started_at=begun),
         lambda j, f: j.renew(task, attempt, worker, LEASE, f),
         lambda j, f: j.progress(task, attempt, worker, 0.5, "half", f),
+        lambda j, f: j.give_back(task, attempt, worker, f),
         lambda j, f: j.succeed(task, attempt, worker, {"t": task}, f, started_at=begun),
         lambda j, f: j.succeed(task, attempt, worker, {"t": task}, f, started_at=begun),
         lambda j, f: j.fail(task, attempt, worker, error, f, started_at=begun),
