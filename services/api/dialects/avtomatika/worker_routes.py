@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
@@ -45,14 +45,9 @@ LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
 
 
 def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
-    """The endpoints; none where no worker may come."""
+    """The workers' sockets; none where no worker may come. Their requests go to the door unmatched."""
     door = parts.worker_door
-    if door is None:
-        return []
-    return [
-        WebSocketRoute("/_worker/ws/{worker_id}", door.sockets),
-        Route("/_worker/{rest:path}", door, include_in_schema=False),
-    ]
+    return [] if door is None else [WebSocketRoute("/_worker/ws/{worker_id}", door.sockets)]
 
 
 class Call:
