@@ -36,18 +36,22 @@ KEPT_SECONDS: Final = 1.0
 SHORTEST_RUN_SECONDS: Final = 10.0
 """A task that may run for less than this is not claimed ahead: the time would run while it lies here."""
 PATIENCE_SECONDS: Final = 10.0
+LONGEST_QUEUE_SECONDS: Final = 0.5
+"""A worker whose result came so long after the work was done takes tasks faster than it reports them."""
 
 
 class _Shelf:
     """What lies ready for one worker. `skills` are those that it asked for last, `coming` claims under way."""
 
-    __slots__ = ("coming", "handed", "ready", "skills")
+    __slots__ = ("coming", "handed", "ready", "resumes", "skills")
 
     def __init__(self) -> None:
         self.skills: frozenset[str] = frozenset()
         self.handed: deque[float] = deque()
         self.ready: deque[tuple[float, Handed]] = deque()
         self.coming = 0
+        self.resumes: int | None = None
+        """It gets nothing more before it has so few tasks in hand; None when it is not behind."""
 
 
 class Ahead:
@@ -92,6 +96,33 @@ class Ahead:
         shelf = self._shelves.get(worker)
         if shelf is not None:
             shelf.handed.append(self._loop.time())
+
+    def reported(self, worker: str, queued_seconds: float) -> None:
+        """A result of the worker was accepted, which it had so long before it could say it.
+
+        The SDK posts one result at a time, after its polls: unchecked, the results of a long queue of tasks
+        would pile up with it until their leases end.
+        """
+        shelf = self._shelves.get(worker)
+        if shelf is None:
+            return
+        in_hand = self._in_hand(worker)
+        if shelf.resumes is not None:
+            if in_hand <= shelf.resumes:
+                shelf.resumes = None
+        elif queued_seconds > LONGEST_QUEUE_SECONDS:
+            shelf.resumes = in_hand // 4
+
+    def is_behind(self, worker: str) -> bool:
+        """Whether the worker should report what it has before it gets more."""
+        shelf = self._shelves.get(worker)
+        return shelf is not None and shelf.resumes is not None
+
+    def catch_up(self, worker: str) -> None:
+        """It was waited for long enough."""
+        shelf = self._shelves.get(worker)
+        if shelf is not None:
+            shelf.resumes = None
 
     def keep(self, worker: str, handed: Handed) -> None:
         """The worker was granted a task that it can fetch with its next poll."""
@@ -176,11 +207,15 @@ class Ahead:
         handed = shelf.handed
         while handed and handed[0] < now - PACE_SECONDS:
             handed.popleft()
-        if self._closed or member is None or member.has_left or len(handed) < FEWEST:
+        if self._closed or member is None or member.has_left or len(handed) < FEWEST or self.is_behind(worker):
             return 0
-        mine = len(shelf.ready) + shelf.coming
-        in_hand = len(member.runs) - len(shelf.ready)
-        return min(MOST, round(SHARE * len(handed)), member.concurrency - in_hand) - mine
+        free = member.concurrency - self._in_hand(worker)
+        return min(MOST, round(SHARE * len(handed)), free) - len(shelf.ready) - shelf.coming
+
+    def _in_hand(self, worker: str) -> int:
+        """How many tasks the worker has fetched and not reported."""
+        member = self._members.get(worker)
+        return 0 if member is None else len(member.runs) - len(self._shelves[worker].ready)
 
     def _give_back(self, worker: str, handed: Handed) -> None:
         run = self._runs.get(handed.task.key)

@@ -17,6 +17,7 @@ from services.api.gateway.pulls import Supply
 from services.api.gateway.reports import ReportRefused, Reports
 from services.api.gateway.runs import Runs
 from services.api.gateway.tasks import Key, Run
+from shared.application.clock import now_us
 from shared.application.commands import DispatcherSilent
 from shared.application.ids import new_id
 from shared.broker import subjects
@@ -270,8 +271,11 @@ class Gateway:
         run = self._runs.get(key)
         if run is not None and run.worker != name:
             run = None
+        queued = 0.0
         if run is not None:
             run.reporting += 1
+            if (started_at := outcome.get("started_at")) is not None:
+                queued = self._loop.time() - run.handed - (now_us() - started_at) / 1e6
         try:
             try:
                 verdict = await self._reports.settled(key, name, "result", outcome, PATIENCE_SECONDS)
@@ -287,6 +291,7 @@ class Gateway:
                 run.reporting -= 1
         if run is not None:
             self._runs.settled(run)
+            self._hands.reported(name, queued)
         return verdict
 
     async def progress(self, key: Key, name: str, fraction: float, message: str | None) -> Verdict:

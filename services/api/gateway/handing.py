@@ -29,6 +29,8 @@ PATIENCE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 5.0
 """How long after its last moment a placed task is let go; the scheduler ends it in the meantime."""
 SETTLING_SECONDS: Final = 2.0
+CATCH_UP_SECONDS: Final = 1.0
+"""How long at most the poll of a worker that is behind with its results waits for them."""
 WPI_SECONDS: Final = 3.0
 MOST_HELD: Final = 500
 
@@ -66,6 +68,7 @@ class Hands:
         self.ahead = Ahead(members, runs, reports, send)
         """What is claimed for workers that did not fetch it yet."""
         self._given: dict[str, int] = {}
+        self._paced: dict[str, Poll] = {}
         self._turn = 0
         self._changed: set[str] = set()
 
@@ -78,6 +81,10 @@ class Hands:
         if self._loop.time() >= poll.deadline and poll.taken:
             poll.end()
             return
+        if not poll.taken and poll.worker not in self._paced and self.ahead.is_behind(poll.worker):
+            self._paced[poll.worker] = poll
+            self._loop.call_later(CATCH_UP_SECONDS, self._caught_up, poll)
+            return
         ready = self.ahead.next(poll)
         if ready is not None:
             self._hand(poll, ready)
@@ -88,6 +95,13 @@ class Hands:
                 self._claim(poll, task)
         self.look(poll.skills)
         self._stock(poll.skills)
+
+    def reported(self, worker: str, queued_seconds: float) -> None:
+        """A result of the worker was accepted, which it had for so long before it could say it."""
+        self.ahead.reported(worker, queued_seconds)
+        poll = self._paced.get(worker)
+        if poll is not None and not self.ahead.is_behind(worker):
+            self._go_on(poll)
 
     def gone(self, poll: Poll) -> None:
         """Nobody waits for the poll's answer any more."""
@@ -100,7 +114,7 @@ class Hands:
 
     def end_all(self) -> None:
         """Answer every poll, and give back what is held."""
-        for poll in self._room.everyone():
+        for poll in [*self._room.everyone(), *self._paced.values()]:
             self.gone(poll)
         for held in self._held.values():
             for _, task in held:
@@ -200,6 +214,16 @@ class Hands:
             del self._held[task.skill]
         return task
 
+    def _caught_up(self, poll: Poll) -> None:
+        if self._paced.get(poll.worker) is poll:
+            self.ahead.catch_up(poll.worker)
+            self._go_on(poll)
+
+    def _go_on(self, poll: Poll) -> None:
+        """The poll of a worker that was behind waits like any other."""
+        del self._paced[poll.worker]
+        self.wait(poll)
+
     def _stock(self, skills: frozenset[str]) -> None:
         """Claim ahead what waits here."""
         for skill in skills if self._held else ():
@@ -271,6 +295,9 @@ class Hands:
 
     def _hand(self, poll: Poll, handed: Handed) -> None:
         self.ahead.took(poll.worker)
+        run = self._runs.get(handed.task.key)
+        if run is not None:
+            run.handed = self._loop.time()
         poll.end(handed)
 
     def _leave(self, poll: Poll) -> None:
