@@ -149,7 +149,11 @@ class Ahead:
             return None
         now = self._loop.time()
         return max(
-            (name for name, shelf in self._shelves.items() if task.skill in shelf.skills and self._room(name, now) > 0),
+            (
+                name
+                for name, shelf in self._shelves.items()
+                if task.skill in shelf.skills and self._room(name, now) > 0
+            ),
             key=lambda name: self._room(name, now),
             default=None,
         )
@@ -207,7 +211,13 @@ class Ahead:
         handed = shelf.handed
         while handed and handed[0] < now - PACE_SECONDS:
             handed.popleft()
-        if self._closed or member is None or member.has_left or len(handed) < FEWEST or self.is_behind(worker):
+        if (
+            self._closed
+            or member is None
+            or member.has_left
+            or len(handed) < FEWEST
+            or self.is_behind(worker)
+        ):
             return 0
         free = member.concurrency - self._in_hand(worker)
         return min(MOST, round(SHARE * len(handed)), free) - len(shelf.ready) - shelf.coming

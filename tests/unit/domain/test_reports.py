@@ -124,7 +124,13 @@ def test_what_its_holder_gives_back_is_for_anybody_in_the_same_attempt() -> None
     assert story.events() == ["ReportIgnored", "TaskReturned"]
     assert story.job.status is Status.QUEUED
     task = story.job.tasks[1]
-    assert (task.worker, task.until, task.started_at, task.progress, task.message) == (None, None, None, 0, None)
+    assert (task.worker, task.until, task.started_at, task.progress, task.message) == (
+        None,
+        None,
+        None,
+        0,
+        None,
+    )
     assert story.job.claim(1, 1, "w2", LEASE, story.facts) == Verdict(accepted=True)
     assert story.job.give_back(1, 1, "w1", story.facts) == ignored("foreign")
     assert story.job.succeed(1, 1, "w2", 1, story.facts) == Verdict(accepted=True)

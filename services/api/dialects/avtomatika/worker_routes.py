@@ -24,9 +24,10 @@ from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.dialects.avtomatika.worker_socket import Sockets
 from services.api.front import Answer, respond
-from services.api.gateway.gateway import Gateway, UnknownWorker
+from services.api.gateway.gateway import Gateway
 from services.api.gateway.greeting import HelloRefused
 from services.api.gateway.polls import Poll
+from services.api.gateway.roster import UnknownWorker
 from services.api.metrics import Metrics
 from services.api.problems import Problem
 from shared.application.clock import now_us
@@ -151,29 +152,29 @@ class WorkerDoor:
             raise Denied(403, "Immediate sender ID mismatch")
         self._verify(call, document, worker)
         registration = _decoded(models.registration_of, body, "WorkerRegistration")
-        await self._gateway.register(translation.profile_of(registration, document))
+        await self._gateway.roster.register(translation.profile_of(registration, document))
         return accepted({"status": "registered", "version": PROTOCOL})
 
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
         if not body or body == b"{}":
-            self._gateway.touch(worker)
+            self._gateway.roster.touch(worker)
             return accepted({"status": "ttl_refreshed"})
         beat = _decoded(models.heartbeat_of, body, "Heartbeat")
         document = _document(body)
         self._verify(call, document, worker)
-        words = self._gateway.words(worker)
+        words = self._gateway.roster.words(worker)
         if beat.status == "offline":
-            self._gateway.leave(worker)
+            self._gateway.roster.leave(worker)
         elif beat.supported_skills:
             changed = {**words, "supported_skills": document["supported_skills"]}
             changed["skills_hash"] = beat.skills_hash
             registration = msgspec.convert(changed, models.Registration)
-            self._gateway.reskill(translation.profile_of(registration, changed))
+            self._gateway.roster.reskill(translation.profile_of(registration, changed))
             words = changed
         listed = beat.current_tasks or []
         keys = [key for key in map(key_of, listed) if key is not None]
-        unwanted = self._gateway.heartbeat(
+        unwanted = self._gateway.roster.heartbeat(
             worker,
             keys,
             status=beat.status or "idle",
@@ -197,7 +198,7 @@ class WorkerDoor:
             handed = await poll.answer
         if handed is None:
             return Answer(204, b"", [])
-        if self._gateway.is_hot(worker, handed.task.skill):
+        if self._gateway.roster.is_hot(worker, handed.task.skill):
             self._metrics.hot.inc()
         return accepted(translation.task_of(handed, now_us() // 1_000_000))
 
@@ -279,7 +280,7 @@ class HttpWorkers:
                 "reputation": 1.0,
                 "_internal_load": view.running,
             }
-            for view in self._gateway.workers()
+            for view in self._gateway.roster.workers()
         ]
 
     def reload(self) -> bool:
