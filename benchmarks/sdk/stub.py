@@ -13,9 +13,7 @@ from uuid import UUID
 import httptools
 import orjson
 
-_ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: %d\r\n\r\n%b"
-)
+_ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 _NONE: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 

@@ -170,9 +170,11 @@ class BatchSubscriber(TasksMixin, DefaultSubscriber[Batch]):
         about = self._outer_config
         if about.broker_middlewares or about.broker_dependencies or log.isEnabledFor(logging.DEBUG):
             return None
-        if len(self.calls) != 1 or self.calls[0].dependencies or self.calls[0].handler._publishers:
+        call = self.calls[0]
+        # The library tells these two to nobody else.
+        if len(self.calls) != 1 or call.dependencies or call.handler._publishers:  # noqa: SLF001
             return None
-        handler = cast("BareHandler", self.calls[0].handler._original_call)
+        handler = cast("BareHandler", call.handler._original_call)  # noqa: SLF001
         return handler if len(inspect.signature(handler).parameters) == 1 else None
 
     async def _hand_over(self, handler: BareHandler, batch: list[Message]) -> None:

@@ -41,7 +41,7 @@ LONGEST_QUEUE_SECONDS: Final = 0.5
 
 
 class _Shelf:
-    """What lies ready for one worker. `skills` are those that it asked for last, `coming` claims under way."""
+    """What lies ready for one worker. `skills` are what it asked for last, `coming` claims under way."""
 
     __slots__ = ("coming", "handed", "ready", "resumes", "skills")
 
@@ -148,21 +148,17 @@ class Ahead:
         if task.deliveries > 1 or (task.run_timeout is not None and task.run_timeout < SHORTEST_RUN_SECONDS):
             return None
         now = self._loop.time()
-        return max(
-            (
-                name
-                for name, shelf in self._shelves.items()
-                if task.skill in shelf.skills and self._room(name, now) > 0
-            ),
-            key=lambda name: self._room(name, now),
-            default=None,
-        )
+        rooms = {
+            name: self._room(name, now) for name, shelf in self._shelves.items() if task.skill in shelf.skills
+        }
+        most = max(rooms, key=rooms.__getitem__, default=None)
+        return most if most is not None and rooms[most] > 0 else None
 
     def wants(self, skill: str) -> float:
         """How many tasks of the skill are wanted beside those that polls wait for."""
         now = self._loop.time()
         return sum(
-            self._room(name, now) / len(shelf.skills)
+            max(0, self._room(name, now)) / len(shelf.skills)
             for name, shelf in self._shelves.items()
             if skill in shelf.skills
         )

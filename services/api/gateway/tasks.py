@@ -71,7 +71,8 @@ class Run:
     """A task in the hands of a worker. The `_at` times and `until` are monotonic seconds.
 
     `ack` is empty when the delivery is not known: the task was handed out before this process began.
-    `handed` is when the worker got it, `heard` its last sign of it, `renewed` when its lease was last granted, `until` its end.
+    `handed` is when the worker got it, `heard` its last sign of it, `renewed` when its lease was last
+    granted, `until` its end.
     """
 
     __slots__ = (

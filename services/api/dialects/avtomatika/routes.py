@@ -38,7 +38,7 @@ class Door:
     """Tolerates extra slashes, and answers every error as {"error": text}."""
 
     def __init__(self, routes: list[BaseRoute], workers: ASGIApp | None = None) -> None:
-        """`workers` answers everything below `/_worker/` over HTTP: the load is there, so no route is matched."""
+        """`workers` answers all requests below `/_worker/`: they carry the load, so no route is matched."""
         self._workers = workers
         self._router = Router(routes, redirect_slashes=False, default=_nothing)
 
