@@ -19,7 +19,7 @@ from services.api.gateway.members import Member
 from services.api.gateway.polls import Poll
 from services.api.gateway.reports import AGAIN_SECONDS, Reports, answer_of
 from services.api.gateway.runs import ACK, NAK, Runs, nak
-from services.api.gateway.tasks import Handed, Task
+from services.api.gateway.tasks import Handed, Key, Task
 from shared.broker.errors import BrokerError
 from shared.broker.messages import Message
 
@@ -36,6 +36,7 @@ KEPT_SECONDS: Final = 1.0
 SHORTEST_RUN_SECONDS: Final = 10.0
 """A task that may run for less than this is not claimed ahead: the time would run while it lies here."""
 PATIENCE_SECONDS: Final = 10.0
+REMEMBERED_SECONDS: Final = 60.0
 LONGEST_QUEUE_SECONDS: Final = 0.5
 """A worker whose result came so long after the work was done takes tasks faster than it reports them."""
 
@@ -70,6 +71,7 @@ class Ahead:
         self._shelves: dict[str, _Shelf] = {}
         self._open = 0  # claims ahead and returns without an answer yet
         self._closed = False
+        self._returned: dict[Key, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -143,6 +145,10 @@ class Ahead:
             shelf.coming = max(0, shelf.coming - 1)
         self._ended()
 
+    def gave_back(self, key: Key) -> bool:
+        """Whether the task came to this gateway before and was given back: then no worker has it."""
+        return self._returned.pop(key, None) is not None
+
     def worker_for(self, task: Task) -> str | None:
         """Whom the task should be claimed for ahead, if anybody."""
         if task.deliveries > 1 or (task.run_timeout is not None and task.run_timeout < SHORTEST_RUN_SECONDS):
@@ -170,6 +176,8 @@ class Ahead:
 
     def tick(self, now: float) -> Iterator[str]:
         """Give back what was not fetched in time; the skills of which less is wanted now."""
+        for key in [key for key, at in self._returned.items() if at + REMEMBERED_SECONDS <= now]:
+            del self._returned[key]  # another gateway took it
         for name, shelf in list(self._shelves.items()):
             while shelf.ready and shelf.ready[0][0] + KEPT_SECONDS <= now:
                 self._give_back(name, shelf.ready.popleft()[1])
@@ -254,6 +262,8 @@ class Ahead:
                 word = ACK  # it is cancelled, or over
         run = self._runs.get(task.key)
         if run is not None:
+            if word == NAK:
+                self._returned[task.key] = self._loop.time()
             ack = run.ack  # it may have been delivered again meanwhile
             self._runs.put_down(run)
             self._send(ack, word)

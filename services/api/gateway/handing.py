@@ -137,6 +137,8 @@ class Hands:
             return
         if self._runs.redelivered(task):
             return
+        if task.deliveries > 1 and self.ahead.gave_back(task.key):
+            task.deliveries = 1  # nobody has it, whatever the queue counts
         if task.needs is not None:
             if not self._place(task, self._loop.time()):
                 self._keep_placed(task)
@@ -173,6 +175,7 @@ class Hands:
         for skill, held in list(self._held.items()):
             while held and held[0][0] + HOLD_SECONDS <= now:
                 self._send(held.popleft()[1].ack, NAK)
+                self.look((skill,))  # a poll may wait for what it could not have then
             if not held:
                 del self._held[skill]
         self.look(frozenset(self.ahead.tick(now)))
@@ -253,7 +256,7 @@ class Hands:
 
     def _claim_ahead(self, worker: str, task: Task) -> None:
         self.ahead.begin(worker)
-        asked = self._reports.ask(task.key, worker, "claim")
+        asked = self._reports.ask(task.key, worker, "claim", ahead=True)
         asked.add_done_callback(partial(self._claimed_ahead, worker, task))
 
     def _claimed_ahead(self, worker: str, task: Task, future: "asyncio.Future[Message]") -> None:
@@ -261,6 +264,9 @@ class Hands:
         handed = None if future.cancelled() else self._granted(worker, task, future)
         if handed is None:
             return
+        run = self._runs.get(task.key)
+        if run is not None:
+            run.renewed = 0.0  # such a claim is short: that the worker fetched the task is enough to renew it
         poll = self._poll_of(worker, task.skill)
         if poll is None:
             self.ahead.keep(worker, handed)

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shared.domain.job.claim_events import LeaseRenewed, TaskClaimed, TaskReturned
 from shared.domain.job.deadlines import expire
-from shared.domain.job.events import LeaseRenewed, TaskClaimed, TaskReturned
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import Task
 from shared.domain.values import span_us
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def claim(
-    job: "Job", task: Task, worker: str, lease: timedelta, facts: Facts, started_at: int | None
+    job: "Job",
+    task: Task,
+    worker: str,
+    lease: timedelta,
+    facts: Facts,
+    started_at: int | None,
+    *,
+    ahead: bool = False,
 ) -> None:
     """The worker holds the attempt for `lease`; `started_at` tells that it runs already."""
     if task.worker is not None:
@@ -30,6 +37,7 @@ def claim(
         worker=worker,
         until=facts.now_us + span_us(lease),
         started_at=started_at,
+        ahead=ahead,
     )
 
 

@@ -12,7 +12,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import register_topic, resolve_topic
 
 from shared.domain.job.state import JobState
-from shared.domain.values import NORMAL_URGENCY, Json, Status, to_us
+from shared.domain.values import NORMAL_URGENCY, Json, Status
 
 
 @dataclass(frozen=True)
@@ -137,56 +137,6 @@ class TaskReleased(TaskOffered):
 
 
 @dataclass(frozen=True)
-class TaskClaimed(JobEvent):
-    """A worker holds the attempt until `until`; `started_at` is given when it runs already."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-    started_at: int | None = None
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.worker, task.until = self.worker, self.until
-        if self.started_at is None:
-            task.started_at, task.status = to_us(self.timestamp), "claimed"
-        else:
-            task.started_at, task.status = self.started_at, "running"
-
-
-@dataclass(frozen=True)
-class LeaseRenewed(JobEvent):
-    """The worker is at it, and holds the attempt longer."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.until = self.until
-        task.status = "running"
-
-
-@dataclass(frozen=True)
-class TaskReturned(JobEvent):
-    """The worker that held the attempt did not begin it; anybody may take it, up to `dispatch_by`."""
-
-    task: int
-    attempt: int
-    worker: str
-    dispatch_by: int | None = None
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.status = "released"
-        task.worker = task.until = task.started_at = task.message = None
-        task.progress = 0.0
-
-
-@dataclass(frozen=True)
 class TaskProgressed(JobEvent):
     """The worker told how far it is: `progress` from 0 to 1, never less than before."""
 
@@ -198,7 +148,7 @@ class TaskProgressed(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.live_tasks[self.task]
-        task.progress, task.message = self.progress, self.message
+        task.progress, task.message, task.ahead = self.progress, self.message, False
         task.status = "running"
 
 
@@ -392,9 +342,6 @@ EVENTS: tuple[type[JobEvent], ...] = (
     JobAccepted,
     TaskQueued,
     TaskReleased,
-    TaskClaimed,
-    LeaseRenewed,
-    TaskReturned,
     TaskProgressed,
     TaskSucceeded,
     TaskFailed,

@@ -201,12 +201,16 @@ class Job(JobState, Aggregate):
         lease: timedelta,
         facts: Facts,
         started_at: int | None = None,
+        *,
+        ahead: bool = False,
     ) -> Verdict:
-        """The worker holds the attempt for `lease`; `started_at` tells that it runs already."""
+        """The worker holds the attempt for `lease`; `started_at` tells that it runs already, `ahead` that it
+        is claimed for a worker that did not ask for it yet.
+        """
         refused = self._objection(task, attempt, worker, "claim", facts)
         if refused is not None:
             return refused
-        claims.claim(self, self.tasks[task], worker, lease, facts, started_at)
+        claims.claim(self, self.tasks[task], worker, lease, facts, started_at, ahead=ahead)
         return ACCEPTED
 
     def renew(self, task: int, attempt: int, worker: str, lease: timedelta, facts: Facts) -> Verdict:

@@ -182,7 +182,10 @@ class JobMachine(RuleBasedStateMachine):
         task, attempt = self.aim(dice)
         facts = self.facts
         at = facts.now_us if dice.number % 2 else None
-        self.twice(lambda: self.job.claim(task, attempt, dice.worker, LEASE, facts, started_at=at))
+        ahead = dice.number % 4 == 0
+        self.twice(
+            lambda: self.job.claim(task, attempt, dice.worker, LEASE, facts, started_at=at, ahead=ahead)
+        )
 
     def renew(self, dice: Dice) -> None:
         task, attempt = self.aim(dice)

@@ -138,6 +138,7 @@ def nothing_is_released_while_paused(told: Told) -> None:
 def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
     attempts: dict[int, int] = {}
     holders: dict[int, str | None] = {}
+    lapsed: set[int] = set()
     for event in told.history:
         fields: Any = event
         match type(event).__name__:
@@ -149,6 +150,8 @@ def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
                 assert attempts[fields.task] == fields.attempt
             case "TaskReturned":
                 assert holders[fields.task] == fields.worker, "only its holder gives a task back"
+                assert not (fields.lapsed and fields.task in lapsed), "that is believed once"
+                lapsed |= {fields.task} if fields.lapsed else set()
                 assert attempts[fields.task] == fields.attempt
                 holders[fields.task] = None
             case "TaskSucceeded" | "TaskFailed" | "LeaseRenewed" | "TaskProgressed":

@@ -151,6 +151,34 @@ def test_what_is_given_back_waits_no_longer_than_it_may() -> None:
     assert story.job.status is Status.TIMED_OUT
 
 
+def test_a_claim_made_ahead_that_ends_unseen_costs_no_attempt_once() -> None:
+    story = Story(ONE)
+    for again in (True, False):
+        story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+        story.seconds += 60
+        story.events()
+        story.job.expire(story.facts)
+        assert story.events()[:2] == (
+            ["TaskReturned", "TaskReleased"] if again else ["TaskTimedOut", "JobTimedOut"]
+        )
+    assert story.job.tasks[1].attempt == 1
+
+
+def test_a_claim_made_ahead_that_was_shown_to_be_begun_is_like_any_other() -> None:
+    for shown in ("renew", "progress"):
+        story = Story(ONE)
+        story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+        story.seconds = 5
+        if shown == "renew":
+            story.job.renew(1, 1, "w1", LEASE, story.facts)
+        else:
+            story.job.progress(1, 1, "w1", 0.5, None, story.facts)
+        story.seconds = 65
+        story.events()
+        story.job.expire(story.facts)
+        assert story.events()[0] == "TaskTimedOut"
+
+
 def test_progress_only_grows_and_is_between_0_and_1() -> None:
     story = Story(ONE)
     story.events()

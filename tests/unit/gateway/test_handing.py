@@ -74,6 +74,18 @@ async def test_a_task_that_nobody_polls_for_goes_back_within_a_second() -> None:
     assert inside.words(ack) == [b"-NAK"]
 
 
+async def test_what_went_back_unclaimed_is_asked_for_again_while_a_poll_waits() -> None:
+    inside = Inside()
+    inside.join("w1", "echo").lists_tasks = False
+    inside.poll("w1", "echo")
+    inside.deliver(1, delivered=2)
+    await settle()
+    assert inside.wanted["echo"] == 0
+    inside.hands.tick(inside.later(1.0))
+    await settle()
+    assert inside.wanted["echo"] == 1
+
+
 async def test_a_poll_that_comes_in_time_gets_the_oldest_task_that_waits_here() -> None:
     inside = Inside()
     inside.join("w1", "echo", "other")

@@ -228,7 +228,7 @@ def test_the_summary_says_what_the_job_says_after_any_command() -> None:
     seen: set[str] = set()
     # The domain knows when a wake-up is due, and not that the sweep gives the broker a little longer.
     with patch.object(summary_fold, "WAKE_GRACE_US", 0):
-        for seed in range(200):
+        for seed in range(300):
             try:
                 seen |= _walk(seed)
             except Exception as error:
