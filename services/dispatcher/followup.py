@@ -84,7 +84,7 @@ class FollowUp:
         for topic, data in events:
             if topic == "TaskReleased":
                 self._flow.released(_held(id, data), time.monotonic())
-            elif topic in _ENDS:
+            elif topic in _ENDS or (topic == "TaskReturned" and data.get("lapsed")):
                 self._ended((id, data["task"]))
             elif topic == "JobAccepted" and data.get("parent"):
                 parent = data["parent"]
