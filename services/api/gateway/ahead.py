@@ -37,7 +37,7 @@ SHORTEST_RUN_SECONDS: Final = 10.0
 """A task that may run for less than this is not claimed ahead: the time would run while it lies here."""
 PATIENCE_SECONDS: Final = 10.0
 REMEMBERED_SECONDS: Final = 60.0
-LONGEST_QUEUE_SECONDS: Final = 0.5
+LONGEST_QUEUE_SECONDS: Final = 2.0
 """A worker whose result came so long after the work was done takes tasks faster than it reports them."""
 
 

@@ -196,19 +196,19 @@ async def test_a_worker_whose_results_pile_up_reports_them_before_it_gets_more()
     inside = Inside()
     await fast(inside)
     inside.members["w1"].runs.update({key(number): None for number in range(100, 108)})
-    inside.hands.reported("w1", 0.1)
+    inside.hands.reported("w1", 1.0)
     free = inside.poll("w1", "echo")
     inside.hands.gone(free)
-    inside.hands.reported("w1", 0.9)
+    inside.hands.reported("w1", 3.0)
     poll = inside.poll("w1", "echo")
     ack = inside.deliver(200)
     assert [asked.key for asked in inside.reports.asked if asked.key == key(200)] == []
     for number in range(100, 105):
-        inside.hands.reported("w1", 0.9)
+        inside.hands.reported("w1", 3.0)
         del inside.members["w1"].runs[key(number)]
     assert [asked.key for asked in inside.reports.asked if asked.key == key(200)] == []
     del inside.members["w1"].runs[key(105)]
-    inside.hands.reported("w1", 0.9)
+    inside.hands.reported("w1", 3.0)
     inside.reports.asked[-1].grant()
     await settle()
     assert given(poll).task.key == key(200)
