@@ -291,6 +291,10 @@ def _claimed(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
     job.marks["task_picked_up_at"] = int(at if started is None else started / 1_000_000)
 
 
+def _returned(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
+    job.marks.pop("task_picked_up_at", None)
+
+
 def _succeeded(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
     job.marks.setdefault("task_picked_up_at", int((data.get("started_at") or at * 1e6) / 1_000_000))
     task = job.tasks.get(data["task"])
@@ -379,6 +383,7 @@ _FOLDS: Final = {
     "TaskQueued": _released,
     "TaskReleased": _released,
     "TaskClaimed": _claimed,
+    "TaskReturned": _returned,
     "TaskSucceeded": _succeeded,
     "TaskProgressed": _progressed,
     "TaskFailed": _task_failed,

@@ -304,6 +304,22 @@ def _timetable() -> Record:
     return record.keep("system:scheduler")
 
 
+def _given_back() -> Record:
+    story = Story(graph({"a": task()}), retry=None)
+    record = Record("job", story.job).keep()
+    story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+    record.keep("worker:w1")
+    story.job.give_back(1, 1, "w1", story.facts)
+    record.keep("worker:w1")
+    story.job.claim(1, 1, "w2", LEASE, story.facts, ahead=True)
+    record.keep("worker:w2")
+    story.seconds = 60
+    story.job.expire(story.facts)
+    record.keep("system:scheduler")
+    story.job.succeed(1, 1, "w1", 5, story.facts)
+    return record.keep("worker:w1")
+
+
 STORIES: Final[dict[str, Callable[[], Record]]] = {
     "one_step": _one_step,
     "retries_and_a_lost_lease": _retries,
@@ -315,6 +331,7 @@ STORIES: Final[dict[str, Callable[[], Record]]] = {
     "held_and_paused": _held,
     "cancelled": _cancelled,
     "emitted": _emitted,
+    "given_back": _given_back,
     "failed": lambda: _ended(BROKEN),
     "timed_out": lambda: _ended(TaskError("timeout", "too long")),
     "quarantined": lambda: _ended(BROKEN, quarantine=["permanent"]),

@@ -11,7 +11,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import register_topic, resolve_topic
 
 from shared.domain.job.state import JobState
-from shared.domain.values import NORMAL_URGENCY, Json, Status, to_us
+from shared.domain.values import NORMAL_URGENCY, Json, Status
 
 
 @dataclass(frozen=True)
@@ -138,40 +138,6 @@ class TaskReleased(TaskOffered):
 
 
 @dataclass(frozen=True)
-class TaskClaimed(JobEvent):
-    """A worker holds the attempt until `until`; `started_at` is given when it runs already."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-    started_at: int | None = None
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.worker, task.until = self.worker, self.until
-        if self.started_at is None:
-            task.started_at, task.status = to_us(self.timestamp), "claimed"
-        else:
-            task.started_at, task.status = self.started_at, "running"
-
-
-@dataclass(frozen=True)
-class LeaseRenewed(JobEvent):
-    """The worker is at it, and holds the attempt longer."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.until = self.until
-        task.status = "running"
-
-
-@dataclass(frozen=True)
 class TaskProgressed(JobEvent):
     """The worker told how far it is: `progress` from 0 to 1, never less than before."""
 
@@ -183,7 +149,7 @@ class TaskProgressed(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.live_tasks[self.task]
-        task.progress, task.message = self.progress, self.message
+        task.progress, task.message, task.ahead = self.progress, self.message, False
         task.status = "running"
 
 
@@ -377,8 +343,6 @@ EVENTS: tuple[type[JobEvent], ...] = (
     JobAccepted,
     TaskQueued,
     TaskReleased,
-    TaskClaimed,
-    LeaseRenewed,
     TaskProgressed,
     TaskSucceeded,
     TaskFailed,

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
@@ -24,9 +24,10 @@ from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.dialects.avtomatika.worker_socket import Sockets
 from services.api.front import Answer, respond
-from services.api.gateway.gateway import Gateway, UnknownWorker
+from services.api.gateway.gateway import Gateway
 from services.api.gateway.greeting import HelloRefused
 from services.api.gateway.polls import Poll
+from services.api.gateway.roster import UnknownWorker
 from services.api.metrics import Metrics
 from services.api.problems import Problem
 from shared.application.clock import now_us
@@ -46,14 +47,9 @@ LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
 
 
 def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
-    """The endpoints; none where no worker may come."""
+    """The workers' sockets; none where no worker may come. Their requests go to the door unmatched."""
     door = parts.worker_door
-    if door is None:
-        return []
-    return [
-        WebSocketRoute("/_worker/ws/{worker_id}", door.sockets),
-        Route("/_worker/{rest:path}", door, include_in_schema=False),
-    ]
+    return [] if door is None else [WebSocketRoute("/_worker/ws/{worker_id}", door.sockets)]
 
 
 class Call:
@@ -163,7 +159,7 @@ class WorkerDoor:
             raise Denied(403, "Immediate sender ID mismatch")
         self._verify(call, document, worker)
         registration = _decoded(models.registration_of, body, "WorkerRegistration")
-        await self._gateway.register(translation.profile_of(registration, document))
+        await self._gateway.roster.register(translation.profile_of(registration, document))
         told = {"status": "registered", "version": PROTOCOL}
         theirs = registration.capabilities.s3_config_hash if registration.capabilities else None
         if theirs and self._files_hash and theirs != self._files_hash:
@@ -174,23 +170,23 @@ class WorkerDoor:
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
         if not body or body == b"{}":
-            self._gateway.touch(worker)
+            self._gateway.roster.touch(worker)
             return accepted({"status": "ttl_refreshed"})
         beat = _decoded(models.heartbeat_of, body, "Heartbeat")
         document = _document(body)
         self._verify(call, document, worker)
-        words = self._gateway.words(worker)
+        words = self._gateway.roster.words(worker)
         if beat.status == "offline":
-            self._gateway.leave(worker)
+            self._gateway.roster.leave(worker)
         elif beat.supported_skills:
             changed = {**words, "supported_skills": document["supported_skills"]}
             changed["skills_hash"] = beat.skills_hash
             registration = msgspec.convert(changed, models.Registration)
-            self._gateway.reskill(translation.profile_of(registration, changed))
+            self._gateway.roster.reskill(translation.profile_of(registration, changed))
             words = changed
         listed = beat.current_tasks or []
         keys = [key for key in map(key_of, listed) if key is not None]
-        unwanted = self._gateway.heartbeat(
+        unwanted = self._gateway.roster.heartbeat(
             worker,
             keys,
             status=beat.status or "idle",
@@ -214,7 +210,7 @@ class WorkerDoor:
             handed = await poll.answer
         if handed is None:
             return Answer(204, b"", [])
-        if self._gateway.is_hot(worker, handed.task.skill):
+        if self._gateway.roster.is_hot(worker, handed.task.skill):
             self._metrics.hot.inc()
         return accepted(translation.task_of(handed, now_us() // 1_000_000))
 
@@ -296,7 +292,7 @@ class HttpWorkers:
                 "reputation": 1.0,
                 "_internal_load": view.running,
             }
-            for view in self._gateway.workers()
+            for view in self._gateway.roster.workers()
         ]
 
     def reload(self) -> bool:
