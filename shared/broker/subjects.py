@@ -13,6 +13,7 @@ from uuid import UUID
 
 JOURNAL = "JOURNAL"
 TIMERS = "TIMERS"
+SNAPSHOTS = "SNAPSHOTS"
 
 LANES = "lanes"
 HELLOS = "worker.*.hello"
@@ -75,6 +76,11 @@ def commit_subject(kind: str, id: UUID, n: int, skill: str | None = None) -> str
 def aggregate_filter(kind: str, id: UUID) -> str:  # noqa: A002
     """All commits of one aggregate."""
     return f"journal.{kind}.{id_token(id)}.>"
+
+
+def snapshot(kind: str, id: UUID) -> str:  # noqa: A002
+    """Where the snapshot of an aggregate lies."""
+    return f"snapshot.{kind}.{id_token(id)}"
 
 
 def kind_filter(kind: str) -> str:
