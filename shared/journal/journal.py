@@ -25,7 +25,7 @@ from shared.journal.codec import Codec, caught_up
 from shared.journal.commits import Commits, Entry, MeasuredCommits, PipelinedCommits, messages_of
 from shared.journal.follow import follow
 from shared.journal.read import StoredMessage, read_after, read_aggregate, read_at, read_short
-from shared.journal.snapshots import FIRST_COMMITS, Snapshots
+from shared.journal.snapshots import Snapshots
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -101,7 +101,7 @@ class JetStreamJournal:
         kind = self.codec.kind_of(cls)
         short = None
         if self.snapshots is not None and self.snapshots.of(cls):
-            short = await self._unless_long(kind, id)
+            short = await self._unless_long(kind, id, self.snapshots.first_commits)
             if short is None and (recorded := await self._from_snapshot(self.snapshots, cls, id)) is not None:
                 return recorded
         commits = await self._read(kind, id, short)
@@ -144,10 +144,15 @@ class JetStreamJournal:
     def _place(self, aggregate: Aggregate) -> tuple[str, UUID, int]:
         return self.codec.kind_of(type(aggregate)), aggregate.id, aggregate.version
 
-    async def _unless_long(self, kind: str, id: UUID) -> list[StoredMessage] | None:  # noqa: A002
-        """All commits of an aggregate that is too short for a snapshot, None when it is longer."""
+    async def _unless_long(
+        self,
+        kind: str,
+        id: UUID,  # noqa: A002
+        most: int,
+    ) -> list[StoredMessage] | None:
+        """All commits of an aggregate if they are `most` or fewer, else None."""
         try:
-            return await read_short(self.publisher, aggregate_filter(kind, id), FIRST_COMMITS, self.timeout)
+            return await read_short(self.publisher, aggregate_filter(kind, id), most, self.timeout)
         except BrokerError as error:
             raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
 

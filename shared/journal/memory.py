@@ -10,7 +10,7 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 from shared.application.ports import Appended, Decision, Recorded, StoredCommit, VersionConflict
 from shared.journal.chain import tip_of, verify
 from shared.journal.codec import Codec, caught_up
-from shared.journal.snapshots import FIRST_COMMITS, Snapshots
+from shared.journal.snapshots import Snapshots
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -60,7 +60,11 @@ class MemoryJournal:
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
         kind = self.codec.kind_of(cls)
         known = self._of.get((kind, id), ())
-        if self.snapshots is not None and self.snapshots.of(cls) and len(known) > FIRST_COMMITS:
+        if (
+            self.snapshots is not None
+            and self.snapshots.of(cls)
+            and len(known) > self.snapshots.first_commits
+        ):
             found = await self.snapshots.find(cls, id)
             if found is not None:
                 later = [commit for commit in known if commit.n > found.aggregate.version]

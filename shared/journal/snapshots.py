@@ -26,7 +26,7 @@ from shared.journal.codec import Codec, caught_up
 A = TypeVar("A", bound=Aggregate)
 
 FIRST_COMMITS = 128
-"""A load looks for a snapshot when there are more commits than so many; a shorter history is as fast."""
+"""A history of so many commits is folded as fast as a snapshot is found: none is looked for."""
 
 log = logging.getLogger("daybook.journal.snapshots")
 
@@ -95,8 +95,12 @@ class Kind:
 class Snapshots:
     """Takes snapshots and finds them again, for those classes that it has a codec of."""
 
-    def __init__(self, store: SnapshotStore, kinds: Mapping[type[Aggregate], Kind]) -> None:
+    def __init__(
+        self, store: SnapshotStore, kinds: Mapping[type[Aggregate], Kind], first_commits: int = FIRST_COMMITS
+    ) -> None:
+        """A load looks for a snapshot when there are more than `first_commits` commits."""
         self.store = store
+        self.first_commits = first_commits
         self._kinds = kinds
         self.counts: Counter[str] = Counter()
         """How often a load found one: `used`, `none`, or why it was dropped."""
