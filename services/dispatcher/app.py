@@ -21,6 +21,7 @@ from services.dispatcher.interrupts import Interrupts
 from services.dispatcher.queues import Queues
 from services.dispatcher.recovery import recover
 from services.dispatcher.register import Register
+from services.dispatcher.snapshots import SnapshotKeeper
 from services.dispatcher.wakeups import WakeUps, declare_wakeup_queue
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
@@ -38,7 +39,10 @@ from shared.domain.job import Job
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.files.config import files_config
 from shared.journal.codec import Codec
+from shared.journal.job_states import JobStates
 from shared.journal.journal import JetStreamJournal
+from shared.journal.snapshot_stream import JetStreamSnapshots
+from shared.journal.snapshots import Kind, Snapshots
 from shared.process import Process
 from shared.readmodels.opening import read_model
 from shared.settings import Settings
@@ -61,7 +65,9 @@ async def main(settings: Settings, process: Process) -> None:
         policy.must_hold(settings.profile)
         publisher = await Publisher.start(connection)
         codec = Codec(EVENTS, AGGREGATES)
-        journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always)
+        snapshots = Snapshots(JetStreamSnapshots(publisher), {Job: Kind("job", JobStates())})
+        keeper = SnapshotKeeper(snapshots, settings.snapshot_events)
+        journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always, snapshots=snapshots)
         definitions = Definitions(journal)
         beginning = await journal.last_sequence() == 0
         flow = Flow(blind_since=None if beginning else time.monotonic())
@@ -75,7 +81,8 @@ async def main(settings: Settings, process: Process) -> None:
             definitions,
             None if files is None else msgspec.to_builtins(files),
         )
-        desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
+        graphs, fold = PinnedGraphs(definitions), _folding(codec)
+        desk = Desk(journal, journal.submit, graphs, follow_up, evaluate, fold, keeper=keeper)
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)
         register = Register(journal, utc_now)
@@ -93,6 +100,7 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(_repeat(settings.beat_seconds / 2, _sweeping(crew))),
                 group.create_task(_repeat(0.05, _ticking(follow_up))),
                 group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
+                group.create_task(keeper.run()),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
             publish = PublishWorkflow(journal, definitions, utc_now)
@@ -111,6 +119,7 @@ async def main(settings: Settings, process: Process) -> None:
                 task.cancel()
         await follow_up.stop()
         await desk.stop()
+        await keeper.flush()
         await handlers.stop()
         await publisher.stop()
         if asked is not None:
