@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from services.dispatcher.graphs import PinnedGraphs
 from services.dispatcher.handlers import Handlers
 from services.dispatcher.interrupts import Interrupts
 from services.dispatcher.queues import Queues
+from services.dispatcher.rates import MOST_RELEASES, RATED, count_rates
 from services.dispatcher.recovery import recover
 from services.dispatcher.register import Register
 from services.dispatcher.snapshots import SnapshotKeeper
@@ -41,6 +43,7 @@ from shared.files.config import files_config
 from shared.journal.codec import Codec
 from shared.journal.job_states import JobStates
 from shared.journal.journal import JetStreamJournal
+from shared.journal.recent import releases_since
 from shared.journal.snapshot_stream import JetStreamSnapshots
 from shared.journal.snapshots import Kind, Snapshots
 from shared.process import Process
@@ -69,8 +72,7 @@ async def main(settings: Settings, process: Process) -> None:
         keeper = SnapshotKeeper(snapshots, settings.snapshot_events)
         journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always, snapshots=snapshots)
         definitions = Definitions(journal)
-        beginning = await journal.last_sequence() == 0
-        flow = Flow(blind_since=None if beginning else time.monotonic())
+        flow = Flow(recovering=True)
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
@@ -103,6 +105,8 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(keeper.run()),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
+            releases = partial(releases_since, connection, codec, most=MOST_RELEASES, holding=RATED)
+            await count_rates(releases, flow, utc_now(), time.monotonic())
             publish = PublishWorkflow(journal, definitions, utc_now)
             await handlers.publish(publish)
             running.append(group.create_task(handlers.watch(publish)))

@@ -27,6 +27,8 @@ CONTROLS = "control.>"
 
 PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
+RELEASES = "journal.job.*.*.run.>"
+"""All commits that release a task."""
 PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
 
 
