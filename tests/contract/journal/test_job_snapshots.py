@@ -1,10 +1,11 @@
 """Jobs of every shape come out of their snapshots as they went in, and go on from there as if nothing was."""
 
+import asyncio
 import inspect
 from collections.abc import Coroutine
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,6 +55,8 @@ def parts(job: Job) -> dict[str, Any]:
 class SnapshotMachine(JobMachine):
     """After each move the job is stored, and loaded with a snapshot of some time and without."""
 
+    runner: ClassVar[asyncio.Runner]
+
     def __init__(self) -> None:
         super().__init__()
         self.store = MemorySnapshots()
@@ -67,8 +70,8 @@ class SnapshotMachine(JobMachine):
         new = super().collect()
         if new:
             decision = Decision("job", ID, new, "test", self.tip)
-            run(self.without.append(decision))
-            appended = run(self.with_snapshots.append(decision))
+            self.runner.run(self.without.append(decision))
+            appended = self.runner.run(self.with_snapshots.append(decision))
             self.tip, self.sequence = appended.tip, appended.sequence
         return new
 
@@ -104,7 +107,8 @@ def test_a_load_with_a_snapshot_equals_a_load_without_for_any_history() -> None:
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    run_state_machine_as_test(SnapshotMachine, settings=machine)
+    with asyncio.Runner() as SnapshotMachine.runner:
+        run_state_machine_as_test(SnapshotMachine, settings=machine)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
