@@ -192,6 +192,8 @@ class Settings(BaseSettings):
     """How long the broker waits for a sign of progress before it delivers a task again."""
     handler_time_limit_seconds: Seconds = 10.0
     """How long one handler of a blueprint may run."""
+    snapshot_events: Count = 500
+    """A snapshot of a job is taken after so many events, so that it loads fast (docs/decisions/0009)."""
     sweep_seconds: Seconds = 0.5
     """How often the scheduler looks for jobs that are due."""
     stop_seconds: Seconds = 8.0

@@ -9,7 +9,7 @@ from nats.errors import Error as NatsError
 
 from shared.broker.connection import Connection
 from shared.broker.errors import BrokerUnavailable, Refused, UnsafeBroker
-from shared.broker.subjects import JOURNAL, TIMERS
+from shared.broker.subjects import JOURNAL, SNAPSHOTS, TIMERS
 
 Settings = dict[str, Any]
 
@@ -32,6 +32,17 @@ STREAMS: dict[str, Settings] = {
         "allow_direct": True,
         "allow_msg_schedules": True,
         "allow_msg_ttl": True,
+    },
+    # A cache (docs/decisions/0009): whatever is dropped here costs time and nothing else.
+    SNAPSHOTS: {
+        "subjects": ["snapshot.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "max_age": 7 * 24 * 3600 * 1_000_000_000,
+        "max_bytes": 256 * 1024 * 1024,
+        "allow_direct": True,
     },
 }
 
