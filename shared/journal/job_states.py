@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from shared.domain import values as values_module
-from shared.domain.job import Job, events, node_events, state, wait_events
+from shared.domain.job import Job, claim_events, events, node_events, state, wait_events
 from shared.domain.job import job as job_module
 from shared.domain.job.events import JobAccepted, made
 from shared.domain.job.state import Child, Group, Handling, Region, Repetition, Task, Waiting
@@ -21,7 +21,10 @@ from shared.domain.values import Status
 
 T = TypeVar("T")
 
-FOLDING: tuple[ModuleType, ...] = (job_module, state, events, node_events, wait_events, values_module)
+FOLDING: tuple[ModuleType, ...] = (
+    *(job_module, state, events, claim_events, node_events, wait_events),
+    values_module,
+)
 """The modules whose code makes a job out of its events."""
 
 
