@@ -11,7 +11,6 @@ MEANINGLESS: Final = {
     "HISTORY_DATABASE_URI": "history is the journal itself, and always there",
     "INSTANCE_ID": "processes need no names",
     "WATCHER_": "deadlines are looked at every DAYBOOK_SWEEP_SECONDS",
-    "EXECUTOR_MAX_CONCURRENT_JOBS": "handlers run one after the other, each in milliseconds",
     "REPUTATION_": "workers have no reputation here",
     "WORK_STEALING_ENABLED": "tasks wait in the skill's queue, so there is nothing to steal",
     "DISPATCHER_MAX_CANDIDATES": "every waiting worker is looked at",

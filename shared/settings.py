@@ -174,6 +174,10 @@ class Settings(BaseSettings):
     """How long the broker waits for a sign of progress before it delivers a task again."""
     handler_time_limit_seconds: Seconds = 10.0
     """How long one handler of a blueprint may run."""
+    handlers_at_once: Count = Field(
+        100, validation_alias=_named("handlers_at_once", "EXECUTOR_MAX_CONCURRENT_JOBS")
+    )
+    """Handlers under way at a time, each of another job."""
     sweep_seconds: Seconds = 0.5
     """How often the scheduler looks for jobs that are due."""
     stop_seconds: Seconds = 8.0

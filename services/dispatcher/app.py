@@ -67,7 +67,12 @@ async def main(settings: Settings, process: Process) -> None:
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
-        handlers = Handlers(settings.blueprints, settings.handler_time_limit_seconds, definitions)
+        handlers = Handlers(
+            settings.blueprints,
+            settings.handler_time_limit_seconds,
+            settings.handlers_at_once,
+            definitions,
+        )
         desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)

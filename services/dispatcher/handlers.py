@@ -38,9 +38,11 @@ class Handlers:
     folder is a new version, for new jobs.
     """
 
-    def __init__(self, folder: Path | None, time_limit_seconds: float, definitions: Definitions) -> None:
+    def __init__(
+        self, folder: Path | None, time_limit_seconds: float, at_once: int, definitions: Definitions
+    ) -> None:
         self._folder, self._definitions = folder, definitions
-        self._host = HandlerHost(folder, time_limit_seconds)
+        self._host = HandlerHost(folder, time_limit_seconds, at_once=at_once)
         self._seen: Stamp = ()
 
     async def publish(self, publish: PublishWorkflow) -> None:
