@@ -75,6 +75,10 @@ class Clients:
             raise Refused("Quota exceeded or not configured", 429)
         return client
 
+    def limited(self) -> list[str]:
+        """The names of those whose months are counted."""
+        return [client.name for _, client in self._known.values() if client.monthly_attempts is not None]
+
     def known(self, token: str | None) -> Client:
         """The client of a token. Raises Refused."""
         if not token:

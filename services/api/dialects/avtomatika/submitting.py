@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-import jsonschema_rs
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +13,7 @@ from services.api.dialects.avtomatika.answers import Refused, answer
 from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.schemas import UnusableSchema, schema_of
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
 from shared.application.blueprint_jobs import RESERVED, RESULT_TIMEOUT, SECURITY
 from shared.application.clock import now_us
@@ -185,11 +185,11 @@ def _check_input(name: str, definition: Definition, initial_data: dict[str, Any]
     if not isinstance(schema, dict):
         return
     try:
-        error = next(jsonschema_rs.validator_for(schema).iter_errors(initial_data), None)
-    except ValueError:
-        return  # a schema that is none binds nobody; publishing it is where it is refused
-    if error is not None:
-        raise _wrong(f"Input validation failed for blueprint '{name}': {error.message}")
+        problem = schema_of(schema).problem(initial_data)
+    except UnusableSchema:
+        return  # it binds nobody; publishing it is where it is refused
+    if problem is not None:
+        raise _wrong(f"Input validation failed for blueprint '{name}': {problem}")
 
 
 def _digest(name: str, body: Mapping[str, Any]) -> str:

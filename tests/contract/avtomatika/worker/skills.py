@@ -51,5 +51,15 @@ async def tell(params: dict[str, Any], send_event: Any) -> dict[str, Any]:
     return {"data": {}}
 
 
+@worker.skill(  # type: ignore[untyped-decorator]
+    "strict",
+    version="1.0.0",
+    input_schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    output_schema={"type": "object", "properties": {"twice": {"type": "integer"}}, "required": ["twice"]},
+)
+async def strict(params: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"twice": 2 * params["n"]}}
+
+
 if __name__ == "__main__":
     worker.run()
