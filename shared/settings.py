@@ -180,6 +180,8 @@ class Settings(BaseSettings):
     s3_concurrency: Count = Field(100, validation_alias=_named("s3_concurrency", "S3_MAX_CONCURRENCY"))
     s3_cleanup: bool = Field(default=True, validation_alias=_named("s3_cleanup", "S3_AUTO_CLEANUP"))
     task_files: Path | None = Field(None, validation_alias=_named("task_files", "TASK_FILES_DIR"))
+    webhook_ca: Path | None = None
+    """A file of certificates of authorities that webhooks trust beside the public ones."""
     webhook_secret: str = Field("", repr=False)
     """Signs webhooks (Standard Webhooks, "whsec_" and base64); empty in production: they go unsigned."""
 

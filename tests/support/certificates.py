@@ -32,10 +32,17 @@ class Authority:
         signed = builder.sign(self._key, hashes.SHA256())
         self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Certificate:
-        """A certificate with the common name `name`, good for a server on this machine and for a client."""
+    def issue(self, name: str, host: str | None = None) -> Certificate:
+        """A certificate with the common name `name`, good for a client and for a server at `host` (None: on
+        this machine).
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
+        if host is not None:
+            names = [x509.DNSName(host)]
         both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = _builder(name, self._name, key.public_key())
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
