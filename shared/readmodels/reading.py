@@ -45,8 +45,8 @@ class ReadModel:
         return await self._ask(pages.page, wanted, limit, cursor)
 
     async def counts(self, tenant: str | None = None, owner: str | None = None) -> dict[str, int]:
-        """How many jobs there are in each status that has any; all tenants together when None, the jobs of one
-        owner in the tenant when that is given.
+        """How many jobs there are in each status that has any; all tenants together when None, only those of
+        the tenant's `owner` when there is one.
         """
         return await self._ask(queries.counts, tenant, owner)
 

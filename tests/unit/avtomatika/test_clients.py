@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.api.dialects.avtomatika.answers import Refused
@@ -11,7 +12,7 @@ from services.api.dialects.avtomatika.clients import BadClients, Clients, read_c
 from services.api.dialects.avtomatika.limits import MOST_KEYS, RateLimit
 from services.api.dialects.avtomatika.quotas import Quotas
 from shared.broker.errors import BrokerError, NoAnswer, NotSent
-from tests.unit.avtomatika.world import world
+from tests.unit.avtomatika.world import World, world
 
 NOVEMBER = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -178,6 +179,23 @@ async def test_a_limit_tells_what_is_left_and_when_to_come_again(tmp_path: Path)
         assert (await client.get("/api/v1/workers")).status_code == 200  # another path
         metrics = await client.get("/_public/metrics")
         assert "orchestrator_ratelimit_blocked_total 1.0" in metrics.text
+
+
+async def test_a_client_is_limited_wherever_it_calls_from(tmp_path: Path) -> None:
+    async def asked(w: World, address: str, token: str) -> int:
+        transport = httpx.ASGITransport(app=w.server, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://daybook") as client:
+            headers = {"X-Client-Token": token}
+            return (await client.get("/api/v1/dashboard", headers=headers)).status_code
+
+    async with world(tmp_path, rate_limiting_enabled=True, rate_limit=2) as w:
+        calls = [await asked(w, f"10.0.0.{number}", "token-alice") for number in range(3)]
+        assert calls == [200, 200, 429]
+        assert await asked(w, "10.0.0.9", "token-bob") == 200
+        # A request that is refused takes nothing from the month.
+        few = [await asked(w, "10.0.0.2", "token-few"), await asked(w, "10.0.0.2", "token-few")]
+        assert few == [200, 429]
+        assert await asked(w, "10.0.0.8", "token-few") == 200
 
 
 async def test_nothing_is_limited_unless_it_is_asked_for(tmp_path: Path) -> None:

@@ -209,6 +209,26 @@ async def test_graphs_workers_and_counts(tmp_path: Path) -> None:
         assert (reload.status_code, reload.json()) == (400, {"error": "WORKERS_CONFIG_PATH is not set"})
 
 
+async def test_a_worker_s_skills_are_in_the_catalog(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        told = [
+            {"worker_id": "a", "supported_skills": [{"name": "resize", "version": "1"}]},
+            {"worker_id": "b", "supported_skills": [{"name": "resize"}, {"name": "blur"}]},
+        ]
+        w.workers.told = told
+        catalog = (await client.get("/api/v1/workers/catalog")).json()
+        assert [(skill["name"], skill["workers"]) for skill in catalog] == [("blur", 1), ("resize", 2)]
+        assert catalog[1]["version"] == "1"
+        reloaded = await client.post("/api/v1/admin/reload-workers")
+        assert (reloaded.status_code, reloaded.json()) == (200, {"status": "worker_configs_reloaded"})
+
+
+async def test_the_clients_api_can_be_left_out(tmp_path: Path) -> None:
+    async with world(tmp_path, client_api_enabled=False) as w, w.client() as client:
+        assert (await client.get("/api/v1/dashboard")).status_code == 404
+        assert (await client.get("/_public/status")).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/_public/nothing", "/_public"])
 async def test_an_unknown_path_is_refused_in_the_dialect_s_form(path: str, tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.client() as client:
