@@ -1,6 +1,8 @@
 """Schemas of strangers: what they say is held, and nothing of theirs is fetched or runs long."""
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -44,6 +46,29 @@ def nested(depth: int) -> dict[str, Any]:
 def test_what_is_not_a_bounded_schema_of_its_own_is_not_used(document: dict[str, Any], why: str) -> None:
     with pytest.raises(UnusableSchema, match=why):
         schema_of(document)
+
+
+def test_nothing_is_fetched_for_a_schema_though_it_could_be() -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with pytest.raises(UnusableSchema):
+            schema_of({"$ref": f"http://127.0.0.1:{server.server_port}/schema"})
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == []
 
 
 def test_a_schema_may_refer_to_itself() -> None:

@@ -185,6 +185,20 @@ async def test_the_end_of_a_watched_job_is_announced_once(world: World) -> None:
     assert len(world.due()) == 2
 
 
+async def test_the_outbox_stands_where_the_read_model_does(tmp_path: Path, postgres_url: str) -> None:
+    """Whoever goes on with it needs no file of whoever began it."""
+    made = World(postgres_url, tmp_path / "webhooks.db")
+    await made.catch_up()
+    await made.accept()
+    made.outbox.close()
+    assert not made.file.exists()
+    made.file = tmp_path / "elsewhere" / "webhooks.db"
+    made.open()
+    assert len(made.outbox.watched()) == 1
+    assert made.outbox.position == 1
+    made.outbox.close()
+
+
 async def test_what_the_documents_do_not_announce_is_not_sent(world: World) -> None:
     await world.catch_up()
     await world.cancel(await world.accept())
