@@ -15,6 +15,7 @@ from benchmarks import peers, profiling, report
 from benchmarks.errors import BenchmarkError
 from benchmarks.metering import ROLES
 from benchmarks.plan import QUICK, SCENARIOS, Plan, run
+from benchmarks.scenarios.throughput import BULK
 from benchmarks.system import DURABILITIES
 from benchmarks.workloads import WORKLOADS
 
@@ -93,11 +94,11 @@ def _measure(arguments: Sequence[str]) -> int:
 
 
 def _profile(arguments: Sequence[str]) -> int:
-    workloads = {workload.name.lower(): workload for workload in WORKLOADS}
+    loads = {name.lower(): name for name in (*(workload.name for workload in WORKLOADS), BULK)}
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks profile", description="Sample one process under a load, with py-spy."
     )
-    parser.add_argument("workload", choices=list(workloads), type=str.lower)
+    parser.add_argument("load", choices=list(loads), type=str.lower)
     parser.add_argument("--role", required=True, choices=[*ROLES])
     parser.add_argument("--py-spy", metavar="PATH", help="the program, when it is not on the path")
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -105,7 +106,7 @@ def _profile(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="keep the collapsed stacks there")
     told = parser.parse_args(arguments)
     found = profiling.profile(
-        workloads[told.workload],
+        loads[told.load],
         told.role,
         profiling.find(told.py_spy),
         told.seconds,

@@ -12,14 +12,15 @@ from pathlib import Path
 from benchmarks import machine, peers, report
 from benchmarks.driver import LoadGenerator
 from benchmarks.results import Finding, LoadRun, Outcome
-from benchmarks.scenarios import latency, memory, pages, replay, throughput
+from benchmarks.scenarios import latency, memory, pages, replay, sdk, throughput
 from benchmarks.system import Durability, System
 from benchmarks.workloads import ONE_STEP, WORKLOADS
 
 _THROUGHPUT = {workload.name: workload for workload in WORKLOADS}
 LOADS = (*_THROUGHPUT, throughput.BULK, latency.NAME)
+SDK = (sdk.NAME, sdk.CEILING)
 LONG = (memory.NAME, replay.NAME, pages.NAME)
-SCENARIOS = (*LOADS, *LONG)
+SCENARIOS = (*LOADS, *SDK, *LONG)
 QUICK = LOADS
 
 Tell = Callable[[str], None]
@@ -45,6 +46,7 @@ def run(plan: Plan, tell: Tell) -> Outcome:
     about = machine.describe(plan.data)
     wanted = [name for name in LOADS if name in plan.scenarios]
     loads = [found for number in range(plan.repeats) for found in _round(plan, wanted, number, tell)]
+    loads += [found for _ in range(plan.repeats) for found in _sdk(plan, tell)]
     findings: list[Finding] = []
     for durability in plan.durabilities:
         findings += _long(plan, durability, tell)
@@ -76,6 +78,24 @@ def _daybook(plan: Plan, durability: Durability, scenarios: Sequence[str], tell:
             else:
                 found.append(throughput.closed(system, load, _THROUGHPUT[name], plan.seconds))
             tell(report.line(found[-1]))
+    return found
+
+
+def _sdk(plan: Plan, tell: Tell) -> list[LoadRun]:
+    """A worker of another project's SDK, and what it does alone."""
+    found: list[LoadRun] = []
+    if sdk.NAME in plan.scenarios:
+        for durability in plan.durabilities:
+            env = {"DAYBOOK_BLUEPRINTS": str(sdk.BLUEPRINTS)}
+            with (
+                System(durability, plan.data, env, native_worker=False) as system,
+                LoadGenerator() as load,
+            ):
+                found += sdk.measure(system, load, plan.seconds)
+    if sdk.CEILING in plan.scenarios:
+        found.append(sdk.ceiling(plan.seconds))
+    for one in found:
+        tell(report.line(one))
     return found
 
 

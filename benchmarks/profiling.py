@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.commands import Closed
+from benchmarks.commands import Bulk, Closed
 from benchmarks.driver import LoadGenerator
 from benchmarks.errors import NotInstalled, SystemFailed
 from benchmarks.metering import usage
-from benchmarks.scenarios.throughput import IN_FLIGHT, WARM_UP_SECONDS
+from benchmarks.scenarios.throughput import BULK, IN_FLIGHT, WARM_UP_SECONDS, bulk_command
 from benchmarks.system import Durability, System
-from benchmarks.workloads import Workload
+from benchmarks.workloads import ONE_STEP, WORKLOADS
 
 RATE = 250
 STARTED_BEFORE_SECONDS = 1.0
@@ -50,15 +50,22 @@ def find(path: str | None) -> str:
 
 
 def profile(
-    workload: Workload, role: str, py_spy: str, seconds: float, durability: Durability, keep: Path | None
+    scenario: str, role: str, py_spy: str, seconds: float, durability: Durability, keep: Path | None
 ) -> Profile:
-    """Run the load and sample one role. `keep` receives the collapsed stacks (for flame graphs)."""
+    """Run the load (the name of a workload, or bulk) and sample one role.
+
+    `keep` receives the collapsed stacks (for flame graphs).
+    """
+    workload = {workload.name: workload for workload in WORKLOADS}.get(scenario, ONE_STEP)
     with System(durability) as system, LoadGenerator() as load:
         system.prepare(workload)
-        command = Closed(
-            system.url, system.submit(workload), '"status":"succeeded"', IN_FLIGHT, WARM_UP_SECONDS
-        )
-        load.run(command)
+
+        def command(seconds: float) -> Closed | Bulk:
+            if scenario == BULK:
+                return bulk_command(system, seconds=seconds)
+            return Closed(system.url, system.submit(workload), '"status":"succeeded"', IN_FLIGHT, seconds)
+
+        load.run(command(WARM_UP_SECONDS))
         meter = system.meter(load.pid)
         pid = next((pid for pid, known in meter.roles().items() if known == role), None)
         if pid is None:
@@ -73,11 +80,7 @@ def profile(
             stderr=subprocess.PIPE,
         )
         before = meter.sample()
-        ran = load.run(
-            Closed(
-                *(command.url, command.request, command.expect, IN_FLIGHT, seconds + STARTED_BEFORE_SECONDS)
-            )
-        )
+        ran = load.run(command(seconds + STARTED_BEFORE_SECONDS))
         cost = usage(before, meter.sample()).per_job_us(ran.done)[role]
         _, errors = spy.communicate()
         if spy.returncode:

@@ -42,9 +42,17 @@ class System:
     """
 
     def __init__(
-        self, durability: Durability, parent: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        durability: Durability,
+        parent: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        native_worker: bool = True,
     ) -> None:
+        """Without `native_worker` there is none until `work` starts one."""
         self.durability = durability
+        self._native_worker = native_worker
+        self._worker: subprocess.Popen[bytes] | None = None
         self._parent = parent
         self._env = {**os.environ, "DAYBOOK_NATS_SYNC": durability, **(env or {})}
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -77,7 +85,17 @@ class System:
 
     @property
     def worker(self) -> int:
-        return self._processes[1].pid
+        """Raises SystemFailed when there is none."""
+        if self._worker is None:
+            raise SystemFailed("there is no worker")
+        return self._worker.pid
+
+    def work(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start this worker in place of the one that there is."""
+        if self._worker is not None:
+            self._end(self._worker)
+            self._processes.remove(self._worker)
+        self._worker = self._spawn(list(command), "worker", {**self._env, **env}, stdin=subprocess.PIPE)
 
     @property
     def nats_password(self) -> str:
@@ -151,8 +169,9 @@ class System:
         finally:
             os.close(reading)
         self.url, _, self.nats_url = self._ready(supervisor)
-        env = {**self._env, "DAYBOOK_NATS_URL": self.nats_url, "DAYBOOK_WORKER_TOKEN": WORKER_TOKEN}
-        self._spawn([sys.executable, "-m", "benchmarks.worker"], "worker", env, stdin=subprocess.PIPE)
+        if self._native_worker:
+            env = {"DAYBOOK_NATS_URL": self.nats_url, "DAYBOOK_WORKER_TOKEN": WORKER_TOKEN}
+            self.work([sys.executable, "-m", "benchmarks.worker"], env)
 
     def _spawn(
         self,
@@ -191,21 +210,25 @@ class System:
 
     def _stop(self) -> None:
         for process in reversed(self._processes):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
+            self._end(process)
         self._processes.clear()
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
         shutil.rmtree(self.data, ignore_errors=True)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 def free_port() -> int:

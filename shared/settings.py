@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     schedules_file: Path | None = Field(
         None, validation_alias=_named("schedules_file", "SCHEDULES_CONFIG_PATH")
     )
+    """A TOML table a schedule: when it runs which blueprint."""
+    timezone: str = Field("UTC", validation_alias=_named("timezone", "TZ"))
+    """In which the times of schedules are meant, "Europe/Berlin"."""
     client_api_prefix: str = Field("api", validation_alias=_named("client_api_prefix", "CLIENT_API_PREFIX"))
     """The first segment of the paths of blueprints' clients."""
     client_api_enabled: bool = Field(
@@ -173,13 +176,28 @@ class Settings(BaseSettings):
     )
     """Tasks of a cheap worker before the strategy `overflow` takes a dearer one."""
     s3_endpoint: str = Field("", validation_alias=_named("s3_endpoint", "S3_ENDPOINT_URL"))
+    """Files of jobs are kept there when both keys are set too."""
     s3_access_key: str = Field("", repr=False, validation_alias=_named("s3_access_key", "S3_ACCESS_KEY"))
     s3_secret_key: str = Field("", repr=False, validation_alias=_named("s3_secret_key", "S3_SECRET_KEY"))
     s3_region: str = Field("us-east-1", validation_alias=_named("s3_region", "S3_REGION"))
-    s3_bucket: str = Field("daybook-files", validation_alias=_named("s3_bucket", "S3_DEFAULT_BUCKET"))
+    s3_bucket: str = Field("avtomatika-payloads", validation_alias=_named("s3_bucket", "S3_DEFAULT_BUCKET"))
+    """The default is that of workers who are told the same variables."""
     s3_concurrency: Count = Field(100, validation_alias=_named("s3_concurrency", "S3_MAX_CONCURRENCY"))
+    """How many operations one process has under way at the store."""
     s3_cleanup: bool = Field(default=True, validation_alias=_named("s3_cleanup", "S3_AUTO_CLEANUP"))
+    """Whether a job's files are removed when it has ended."""
+    files_dir: Path | None = None
+    """A folder that keeps files of jobs where no S3 is set."""
+    files_max_bytes: Count = 5 * 1024**3
+    """How large one file may be; S3 takes no more in one request by a link."""
+    files_keep_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long a job's files outlive it, where they are removed at all."""
+    files_secret: str = Field("", repr=False)
+    """Signs links to files in `files_dir`. Empty: a key that is made once, in `data`."""
+    public_url: str = ""
+    """Where clients reach the API, "https://jobs.example.org"; for links that a handler makes."""
     task_files: Path | None = Field(None, validation_alias=_named("task_files", "TASK_FILES_DIR"))
+    """Where handlers of blueprints have their copies of files; empty means under `data`."""
     webhook_ca: Path | None = None
     """A file of certificates of authorities that webhooks trust beside the public ones."""
     webhook_secret: str = Field("", repr=False)
@@ -224,7 +242,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """The values that nobody may see in a log, the fixed ones of the dev profile left out."""
         known = set(DEV_CREDENTIALS.values())
-        values = [getattr(self, name) for name in CREDENTIALS]
+        values = [getattr(self, name) for name in (*CREDENTIALS, "s3_secret_key", "files_secret")]
         password = urlsplit(self.nats_url).password, urlsplit(self.readmodel_url).password
         return [value for value in (*values, *password) if value and value not in known]
 
@@ -333,7 +351,7 @@ def known_variables() -> set[str]:
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` less every variable that `Settings` reads, so that a child gets only those given to it."""
-    known = known_variables()
+    known = known_variables() - {"TZ"}  # it also tells every program, handlers too, what the local time is
     return {name: value for name, value in environ.items() if name not in known}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypedDict
 
+from shared.application.files import RECORDED
+
 Transitions = Mapping[str, str] | str
 """Which state comes after which port; a single name is where `success` leads."""
 
@@ -70,6 +72,10 @@ class Actions:
                 f"send_event: the payload of {event_type!r} does not match its schema: {problem}"
             )
         self._events.append({"name": _name(event_type), "payload": payload})
+
+    def moved_file(self, facts: Mapping[str, Any]) -> None:
+        """Record that a file was moved, as `task_files` tells it; goes with whatever action is chosen."""
+        self._events.append({"name": RECORDED, "payload": dict(facts)})
 
     def go_to(self, state: str, payload: Any = None) -> None:
         """Go on at another state. `payload` is its `last`; None hands on this state's own."""

@@ -14,7 +14,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from daybook.blueprint.actions import Actions, ChoiceError
 from daybook.blueprint.conditions import Condition
@@ -25,8 +25,13 @@ from daybook.blueprint.schemas import problem_of, schema_of
 from daybook.blueprint.targets import targets_of
 from daybook.errors import BlueprintError
 
+if TYPE_CHECKING:
+    from daybook.blueprint.files import TaskFiles
+
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
+OpenFiles = Callable[[Mapping[str, Any], Actions], "TaskFiles"]
+"""Makes the `task_files` of a job, given as view_of gives it; the actions record what it moves."""
 Outcome = Literal["succeeded", "failed"]
 
 END = ":end"
@@ -257,12 +262,15 @@ class Blueprint:
         }
         return {name: value for name, value in known.items() if value}
 
-    def run_handler(self, state: str, view: Mapping[str, Any]) -> dict[str, Any]:
-        """Run a state's handler: the action that it chose. `view` is a job as view_of gives it.
+    def run_handler(
+        self, state: str, view: Mapping[str, Any], files: OpenFiles | None = None
+    ) -> dict[str, Any]:
+        """Run a state's handler: the action that it chose. `view` is a job as view_of gives it, `files` makes
+        its `task_files`.
 
         Raises BlueprintError for a handler that chooses wrongly, and what the handler raises.
         """
-        run = self.begin(state, view)
+        run = self.begin(state, view, files)
         try:
             returned = run.handler(**run.arguments)
             if inspect.isawaitable(returned):
@@ -271,13 +279,16 @@ class Blueprint:
             raise BlueprintError(self.name, str(error), state) from error
         return self.chosen(run, returned)
 
-    def begin(self, state: str, view: Mapping[str, Any]) -> "HandlerRun":
-        """The handler that a state has for a job, and what to call it with. Raises BlueprintError."""
+    def begin(self, state: str, view: Mapping[str, Any], files: OpenFiles | None = None) -> "HandlerRun":
+        """The handler that a state has for a job, and what to call it with; `files` makes its `task_files`.
+        Raises BlueprintError.
+        """
         found = self.states.get(state)
         if found is None:
             raise BlueprintError(self.name, "there is no such state (any more)", state)
         actions = Actions(lambda name, payload: problem_of(self.events_schema.get(name), payload))
-        job = JobContext({"node": state, **view}, actions, self.data_stores)
+        task_files = None if files is None else files(view, actions)
+        job = JobContext({"node": state, **view}, actions, self.data_stores, task_files)
         if found.start:
             self._check(
                 "its input does not match the input schema", self.input_schema, view.get("input"), state

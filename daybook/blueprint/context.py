@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from daybook.blueprint.actions import Actions
+
+if TYPE_CHECKING:
+    from daybook.blueprint.files import TaskFiles
 
 UPDATED: Final = "@updated"
 """The key of a job's context that names what `update_context` kept, which is part of `initial_data`."""
@@ -53,7 +56,13 @@ class DictStore:
 class JobContext(dict[str, Any]):
     """All of it in one argument, `context`. As a dictionary it holds what was kept for later handlers."""
 
-    def __init__(self, view: Mapping[str, Any], actions: Actions, data_stores: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        view: Mapping[str, Any],
+        actions: Actions,
+        data_stores: Mapping[str, Any],
+        task_files: "TaskFiles | None" = None,
+    ) -> None:
         kept = deepcopy(dict(view.get("context") or {}))
         updated = kept.pop(UPDATED, [])
         super().__init__(kept)
@@ -72,7 +81,7 @@ class JobContext(dict[str, Any]):
         self.tracing_context: dict[str, Any] = view.get("tracing_context") or {}
         self.aggregation_results: dict[str, Any] = view.get("aggregation_results") or {}
         self.webhook_url: str | None = view.get("webhook_url")
-        self.task_files = None
+        self.task_files = task_files
         self.policy: dict[str, Any] | None = view.get("policy")
         self._before_values = deepcopy(kept)
         self._view = view

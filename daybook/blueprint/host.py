@@ -4,6 +4,8 @@ One JSON object a line on standard input, and on standard output an answer to ea
 
     {"id":…,"call":"catalog"}
         {"blueprints":{NAME:{"graph":…,"meta":…,"file":…,"sha256":…,"source":…}},"problems":[…]}
+    {"id":…,"call":"files","config":{…}}
+        {"files":true}
     {"id":…,"call":"load","file":…,"source":…}
         {"loaded":[NAME,…],"problems":[…]}
     {"id":…,"call":"run","blueprint":…,"state":…,"view":{…},"seconds":…[,"sha256":…]}
@@ -11,11 +13,12 @@ One JSON object a line on standard input, and on standard output an answer to ea
         {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"late":true}
         or at once {"unknown":SHA-256}
 
-`load` adds an older text of a file to what can be run, named by its SHA-256; without one, `run` means the
-text in the folder. `unknown` asks for the text. Runs are answered as they end: coroutines share one event
-loop and wait side by side, plain functions take turns in a thread of their own. A coroutine is cancelled
-after `seconds` (`late`); what cannot be cancelled is ended from outside, with the process. The process ends
-when its input ends.
+`files` says where jobs have their files (shared.files.config); it holds secrets, so it comes this way and
+by no variable. `load` adds an older text of a file to what can be run, named by its SHA-256; without one,
+`run` means the text in the folder. `unknown` asks for the text. Runs are answered as they end: coroutines
+share one event loop and wait side by side, plain functions take turns in a thread of their own. A coroutine
+is cancelled after `seconds` (`late`); what cannot be cancelled is ended from outside, with the process. The
+process ends when its input ends.
 """
 
 import asyncio
@@ -25,16 +28,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import UUID
 
+import msgspec
 import orjson
 
-from daybook.blueprint.actions import ChoiceError
-from daybook.blueprint.blueprint import Blueprint, HandlerRun
+from daybook.blueprint.actions import Actions, ChoiceError
+from daybook.blueprint.blueprint import Blueprint, HandlerRun, OpenFiles
 from daybook.blueprint.loading import Catalog, load_blueprints, load_source
 from daybook.errors import BlueprintError, SkillError
 
@@ -47,10 +52,17 @@ class Host:
         self._newest = Catalog() if folder is None else load_blueprints(folder)
         self._versions = {(name, loaded.sha256): loaded for name, loaded in self._newest.blueprints.items()}
         self._functions = ThreadPoolExecutor(1, thread_name_prefix="handlers")
+        self._files: OpenFiles | None = None
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The answer to a call that is not `run`."""
-        return self._catalog() if asked["call"] == "catalog" else self._load(asked)
+        match asked["call"]:
+            case "catalog":
+                return self._catalog()
+            case "files":
+                self._files = _opening(asked["config"])
+                return {"files": True}
+        return self._load(asked)
 
     async def run(self, asked: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """The answer to `run`; `say` is told when the handler begins."""
@@ -79,7 +91,7 @@ class Host:
         say: Callable[[dict[str, Any]], None],
     ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        run = blueprint.begin(asked["state"], asked["view"])
+        run = blueprint.begin(asked["state"], asked["view"], self._files)
         if inspect.iscoroutinefunction(run.handler):
             returned = run.handler(**run.arguments)
         else:
@@ -129,6 +141,22 @@ def _called(run: HandlerRun, say: Callable[[dict[str, Any]], None]) -> tuple[Bas
         return None, run.handler(**run.arguments)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
         return error, None
+
+
+def _opening(config: dict[str, Any]) -> OpenFiles:
+    """What makes the `task_files` of a job. Loads the libraries only here: most have no files."""
+    from daybook.blueprint.files import TaskFiles
+    from shared.application.clock import now_seconds
+    from shared.files.config import FilesConfig
+    from shared.files.opening import open_files
+
+    opened = msgspec.convert(config, FilesConfig)
+    files, work = open_files(opened, now_seconds), Path(opened.work)
+
+    def task_files(view: Mapping[str, Any], actions: Actions) -> TaskFiles:
+        return TaskFiles(files, UUID(view["job_id"]), work, actions.moved_file)
+
+    return task_files
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from services.api.bodies import BodyLimits
 from services.api.connection import Connection, SocketConnection
 from services.api.dialects.avtomatika.clients import Clients
+from services.api.dialects.avtomatika.file_routes import config_hash
 from services.api.dialects.avtomatika.flushing import flush_of
 from services.api.dialects.avtomatika.limits import RateLimit
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
@@ -22,6 +23,8 @@ from services.api.dialects.avtomatika.worker_auth import WorkerAuth, spending
 from services.api.dialects.avtomatika.worker_limits import WorkerLimits
 from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
+from services.api.file_links import links_of
+from services.api.front import Dialect
 from services.api.gateway.gateway import Gateway
 from services.api.http import Parts, server_of
 from services.api.lanes import Lanes
@@ -29,10 +32,11 @@ from services.api.metrics import Metrics
 from services.api.principals import Authenticator, Principal
 from services.api.readiness import checks_of
 from services.api.watch import Follower
-from shared.application.clock import utc_now
+from shared.application.clock import now_seconds, utc_now
 from shared.application.definitions import Definitions, forget_as_published
 from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
+from shared.application.files import Files
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker.connection import connect, disconnect
@@ -40,6 +44,8 @@ from shared.broker.counters import Counters, Uses
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.files.config import files_config
+from shared.files.observed import ObservedFiles
 from shared.foreign_settings import meaningless_variables
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
@@ -59,8 +65,6 @@ async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
     for name, why in meaningless_variables(os.environ):
         log.warning("%s is accepted and changes nothing: %s", name, why)
-    if settings.schedules_file is not None:
-        log.warning("SCHEDULES_CONFIG_PATH is not read: schedules in a file are not served")
     connection = await connect(
         settings.nats_url,
         name="daybook-api",
@@ -101,8 +105,10 @@ async def main(settings: Settings, process: Process) -> None:
             settings.worker_poll_seconds,
             metrics,
             limits=WorkerLimits(settings),
+            files_hash=config_hash(settings),
             strict_events=settings.strict_events,
         )
+        files, links = _files(settings, metrics)
         avtomatika = AvtomatikaParts(
             journal=journal,
             reads=reads,
@@ -118,6 +124,7 @@ async def main(settings: Settings, process: Process) -> None:
             flush=flush_of(connection, publisher, definitions),
             workers=HttpWorkers(gateway, auth),
             worker_door=door,
+            files=files,
         )
         following = [
             asyncio.create_task(forget_as_published(journal, definitions)),
@@ -131,7 +138,7 @@ async def main(settings: Settings, process: Process) -> None:
             submit=submit,
             definitions=definitions,
             limits=limits,
-            dialects=[dialect_of(avtomatika)],
+            dialects=[dialect_of(avtomatika), *links],
             publish=PublishWorkflow(journal, definitions, utc_now),
             follower=follower,
             authenticator=Authenticator(tokens_of(settings)),
@@ -191,6 +198,18 @@ def _certificates(settings: Settings) -> ssl.VerifyMode:
     if settings.tls_ca is None:
         return ssl.CERT_NONE
     return ssl.CERT_REQUIRED if settings.tls_require_client_cert else ssl.CERT_OPTIONAL
+
+
+def _files(settings: Settings, metrics: Metrics) -> tuple[Files | None, list[Dialect]]:
+    """The store of files, if there is one, and what serves its links, if they are ours."""
+    config = files_config(settings)
+    if config is None:
+        return None, []
+    from shared.files.opening import open_files, open_links  # a library that most do without
+
+    files = ObservedFiles(open_files(config, now_seconds), metrics.file_operation)
+    links = open_links(config, now_seconds)
+    return files, [] if links is None else [links_of(files, links)]
 
 
 def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:

@@ -6,7 +6,7 @@ reading, nesting and keys by a linear scan that most bodies skip after three cou
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -59,6 +59,25 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Bo
     if len(body) > limits.max_bytes:
         raise _too_large(limits)
     return body
+
+
+async def streamed(receive: Receive, pause_seconds: float = 30.0) -> AsyncIterator[bytes]:
+    """The body as it comes, of any size and kind; `pause_seconds` is the longest time without any of it.
+
+    Raises Problem (408) or ClientGone.
+    """
+    more = True
+    while more:
+        try:
+            async with asyncio.timeout(pause_seconds):
+                message = await receive()
+        except TimeoutError as error:
+            detail = f"Nothing came for {pause_seconds:g} seconds."
+            raise Problem("body_too_slow", detail, headers=[("Connection", "close")]) from error
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes, limits: BodyLimits) -> T:

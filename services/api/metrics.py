@@ -53,6 +53,19 @@ class Metrics:
                 ("signature", "signature_invalid", "Messages of workers with a wrong signature, or none"),
             )
         }
+        self._file_operations = Counter(
+            "orchestrator_s3_operations",
+            "What was asked of the store of files",
+            ("operation", "status"),
+            registry=self.registry,
+        )
+        self._file_seconds = Histogram(
+            "orchestrator_s3_operation_duration_seconds",
+            "How long the store of files took",
+            ("operation",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self.watches = Gauge(
             "daybook_watches", "Clients that wait for or follow a job", registry=self.registry
         )
@@ -73,6 +86,11 @@ class Metrics:
         requests, duration = bound
         requests.inc()
         duration.observe(seconds)
+
+    def file_operation(self, operation: str, status: str, seconds: float) -> None:
+        """Count what was asked of the store of files; `status` is success or error."""
+        self._file_operations.labels(operation, status).inc()
+        self._file_seconds.labels(operation).observe(seconds)
 
     def render(self) -> bytes:
         """All of it in the text format of Prometheus."""

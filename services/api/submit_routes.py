@@ -8,6 +8,7 @@ journal itself refuses a second.
 import asyncio
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -210,6 +211,7 @@ def traceparent(headers: Headers) -> str | None:
     return raw.decode() if raw is not None and _TRACE.fullmatch(raw) else None
 
 
+@lru_cache(maxsize=64)
 def wait_seconds(prefer: bytes) -> float:
     """The seconds of `wait=N` in a Prefer header (RFC 7240), at most MAX_WAIT_SECONDS; 0 when there is
     none.

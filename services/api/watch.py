@@ -12,7 +12,7 @@ from shared.application.ports import Journal, StoredCommit
 
 log = logging.getLogger(__name__)
 
-LINGER_SECONDS: Final = 5.0
+LINGER_SECONDS: Final = 2.0
 MAX_BEHIND: Final = 10_000
 """Commits that wait for one slow reader before it is let go; it can resume from where it was."""
 

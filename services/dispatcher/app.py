@@ -36,6 +36,7 @@ from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.job import Job
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.files.config import files_config
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
@@ -67,11 +68,13 @@ async def main(settings: Settings, process: Process) -> None:
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
+        files = files_config(settings)
         handlers = Handlers(
             settings.blueprints,
             settings.handler_time_limit_seconds,
             settings.handlers_at_once,
             definitions,
+            None if files is None else msgspec.to_builtins(files),
         )
         desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
         follow_up.serve(desk, children.start, handlers.run)

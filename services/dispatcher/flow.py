@@ -217,6 +217,11 @@ class Flow:
             return 0
         return max(0, self.room(skill, now))
 
+    def is_fed(self, skill: str, now: float) -> bool:
+        """Whether workers have enough for more than half of the lookahead, so that no release is urgent."""
+        room = self.room(skill, now)
+        return 0 < room < self.in_flight(skill)
+
     def skills(self) -> list[str]:
         """All skills seen so far."""
         return list(self._lanes)

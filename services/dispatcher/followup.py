@@ -40,6 +40,8 @@ Interrupt = Callable[[Job, int], None]
 _ENDS = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
 _LAST = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
 _PAUSE_SECONDS = 0.5
+GATHER_SECONDS = 0.02
+"""How long releases that nobody waits for are gathered: a tenth of what is released ahead is plenty."""
 
 
 class FollowUp:
@@ -53,6 +55,7 @@ class FollowUp:
         self._run_handler: Run
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: set[str] = set()
+        self._fed: set[str] = set()
         self._parents: dict[UUID, tuple[UUID, int]] = {}
         self._turns = Turns()
         self._desk: Desk
@@ -83,7 +86,7 @@ class FollowUp:
         for topic, data in events:
             if topic == "TaskReleased":
                 self._flow.released(_held(id, data), time.monotonic())
-            elif topic in _ENDS:
+            elif topic in _ENDS or (topic == "TaskReturned" and data.get("lapsed")):
                 self._ended((id, data["task"]))
             elif topic == "JobAccepted" and data.get("parent"):
                 parent = data["parent"]
@@ -130,9 +133,19 @@ class FollowUp:
                 assert_never(effect)
 
     def changed(self, skill: str) -> None:
-        """Something about a skill's room or its held tasks changed: look once, soon."""
+        """Something about a skill's room or its held tasks changed: look once, soon.
+
+        While its workers have enough to do, releases are gathered for a moment: each by itself would wake
+        every process of the system.
+        """
+        loop = asyncio.get_running_loop()
+        if self._flow.is_fed(skill, time.monotonic()):
+            if not self._fed:
+                loop.call_later(GATHER_SECONDS, self._look_again)
+            self._fed.add(skill)
+            return
         if not self._stale:
-            asyncio.get_running_loop().call_soon(self._pump)
+            loop.call_soon(self._pump)
         self._stale.add(skill)
 
     def tick(self) -> None:
@@ -145,6 +158,11 @@ class FollowUp:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _look_again(self) -> None:
+        self._stale |= self._fed
+        self._fed.clear()
+        self._pump()
 
     def _pump(self) -> None:
         stale, self._stale = self._stale, set()

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from shared.application.definitions import Definitions
 from shared.application.ports import JournalError
@@ -39,10 +39,16 @@ class Handlers:
     """
 
     def __init__(
-        self, folder: Path | None, time_limit_seconds: float, at_once: int, definitions: Definitions
+        self,
+        folder: Path | None,
+        time_limit_seconds: float,
+        at_once: int,
+        definitions: Definitions,
+        files: Mapping[str, Any] | None = None,
     ) -> None:
+        """`files` is where jobs have their files, as JSON can say it."""
         self._folder, self._definitions = folder, definitions
-        self._host = HandlerHost(folder, time_limit_seconds, at_once=at_once)
+        self._host = HandlerHost(folder, time_limit_seconds, at_once=at_once, files=files)
         self._seen: Stamp = ()
 
     async def publish(self, publish: PublishWorkflow) -> None:

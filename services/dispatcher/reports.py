@@ -21,15 +21,27 @@ class Failure(msgspec.Struct):
 
 
 class Claim(msgspec.Struct, tag_field="kind", tag="claim"):
-    """The worker asks before it runs a task, or says that it has been running it."""
+    """The worker asks before it runs a task, or says that it has been running it.
+
+    `ahead`: it is asked for a worker that did not ask for the task yet.
+    """
+
+    task: int
+    attempt: int
+    worker: str
+    ahead: bool = False
+
+
+class Renew(msgspec.Struct, tag_field="kind", tag="renew"):
+    """The worker is still at it."""
 
     task: int
     attempt: int
     worker: str
 
 
-class Renew(msgspec.Struct, tag_field="kind", tag="renew"):
-    """The worker is still at it."""
+class Return(msgspec.Struct, tag_field="kind", tag="return"):
+    """The worker did not begin what it claimed, and will not."""
 
     task: int
     attempt: int
@@ -70,8 +82,10 @@ class Event(msgspec.Struct, tag_field="kind", tag="event"):
     id: str = ""
 
 
-Report = Claim | Renew | Progress | Result | Event
+Report = Claim | Renew | Return | Progress | Result | Event
 decode_report = msgspec.json.Decoder(Report).decode
+
+AHEAD_LEASE = timedelta(seconds=10)
 
 ACCEPTED = b'{"verdict":"accepted"}'
 UNKNOWN_JOB = b'{"verdict":"ignored","reason":"unknown_job"}'
@@ -107,7 +121,10 @@ def decide(report: Report, lease: timedelta, job: Job, facts: Facts) -> Verdict:
             report.task, report.attempt, report.worker, report.name, report.payload, facts, report.id
         )
     if isinstance(report, Claim):
-        return job.claim(report.task, report.attempt, report.worker, lease, facts)
+        held = _held_for(report, lease)
+        return job.claim(report.task, report.attempt, report.worker, held, facts, ahead=report.ahead)
+    if isinstance(report, Return):
+        return job.give_back(report.task, report.attempt, report.worker, facts)
     return job.renew(report.task, report.attempt, report.worker, lease, facts)
 
 
@@ -119,7 +136,8 @@ def verdict(report: Report, lease: timedelta, outcome: Outcome) -> bytes | None:
         assert isinstance(answer, Verdict)
         if answer.accepted:
             if claims:
-                return msgspec.json.encode({"verdict": "granted", "lease_seconds": lease.total_seconds()})
+                seconds = _held_for(report, lease).total_seconds()
+                return msgspec.json.encode({"verdict": "granted", "lease_seconds": seconds})
             return ACCEPTED
         return msgspec.json.encode({"verdict": "refused" if claims else "ignored", "reason": answer.reason})
     if isinstance(outcome, Missing):
@@ -127,6 +145,11 @@ def verdict(report: Report, lease: timedelta, outcome: Outcome) -> bytes | None:
     if isinstance(outcome, Refused):
         return msgspec.json.encode({"error": str(outcome.problem)})
     return None
+
+
+def _held_for(claim: Report, lease: timedelta) -> timedelta:
+    """A claim made ahead is short, so that what its gateway leaves behind is soon for somebody else."""
+    return min(lease, AHEAD_LEASE) if isinstance(claim, Claim) and claim.ahead else lease
 
 
 def command(report: Report, lease: timedelta, answer: Callable[[bytes], None]) -> Command:

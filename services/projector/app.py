@@ -2,20 +2,28 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.projector.announcing import Announcer, publisher
+from services.projector.beside import Together
 from services.projector.commands import Commands
+from services.projector.files.cleaning import Cleaning
+from services.projector.files.due import Due, forget
+from services.projector.files.ended import Ended
 from services.projector.project import Projector
 from services.projector.tolerant import TolerantCodec
 from services.projector.webhooks.outbox import Outbox
 from services.projector.webhooks.sending import Sending
 from services.projector.webhooks.watching import Watching
-from shared.application.clock import now_us
+from shared.application.clock import now_seconds, now_us
+from shared.application.ports import Journal
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.files.config import files_config
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import database
@@ -50,28 +58,35 @@ async def main(settings: Settings, process: Process) -> None:
             trusted=settings.webhook_ca,
         )
         watching = Watching(outbox, now_us, sending.wake)
-        projector = Projector(store, journal, announcer, watching)
+        removal = await Removal.opened(settings, journal)
+        beside = watching if removal is None else Together(watching, removal.ended)
+        projector = Projector(store, journal, announcer, beside)
         commands = Commands(connection, store, journal, projector)
         await commands.open()
         projecting = asyncio.create_task(projector.run())
-        webhooks = [
+        tasks = [
             asyncio.create_task(watching.catch_up(journal, lambda: projector.position)),
             asyncio.create_task(sending.run()),
         ]
+        if removal is not None:
+            catching_up = removal.ended.catch_up(journal, lambda: projector.position)
+            tasks += [asyncio.create_task(catching_up), asyncio.create_task(removal.cleaning.run())]
         export = _export(settings.otlp_endpoint)
         exporting = asyncio.create_task(export.run(journal, projector.position)) if export else None
         stopping = asyncio.create_task(process.stopping.wait())
         try:
             process.ready()
-            await _until_one_ends(stopping, projecting, *webhooks)
+            await _until_one_ends(stopping, projecting, *tasks)
         finally:
             stopping.cancel()
             await commands.close()
-            for task in (projecting, *webhooks):
+            for task in (projecting, *tasks):
                 task.cancel()
-            await asyncio.wait({projecting, *webhooks})
+            await asyncio.wait({projecting, *tasks})
             watching.keep()
             outbox.close()
+            if removal is not None:
+                removal.close()
             if export and exporting:
                 exporting.cancel()
                 await asyncio.wait({exporting})
@@ -81,6 +96,33 @@ async def main(settings: Settings, process: Process) -> None:
             await journal.publisher.stop()
     finally:
         await disconnect(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removes the files of jobs that have ended."""
+
+    due: Due
+    ended: Ended
+    cleaning: Cleaning
+
+    @classmethod
+    async def opened(cls, settings: Settings, journal: Journal) -> "Removal | None":
+        """None where there are no files, or where they are to stay."""
+        config, file = files_config(settings), settings.data / "files" / "removal.db"
+        if config is None or not settings.s3_cleanup:
+            forget(file)
+            return None
+        from shared.files.opening import open_files  # a library that most do without
+
+        due = await Due.open(file, journal)
+        cleaning = Cleaning(due, open_files(config, now_seconds), Path(config.work), now_us)
+        ended = Ended(due, round(settings.files_keep_seconds * 1_000_000), cleaning.wake)
+        return cls(due, ended, cleaning)
+
+    def close(self) -> None:
+        self.ended.keep()
+        self.due.close()
 
 
 async def _until_one_ends(stopping: "asyncio.Task[object]", *tasks: "asyncio.Task[None]") -> None:

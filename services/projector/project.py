@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
 
-from shared.application.ports import Journal, StoredCommit
+from services.projector.beside import Beside
+from shared.application.ports import Journal
 from shared.journal.follow import JournalWentBack
 from shared.readmodels import queries
 from shared.readmodels.database import Database
@@ -17,18 +17,6 @@ log = logging.getLogger(__name__)
 
 
 CANCEL_SECONDS = 0.2
-
-
-class Beside(Protocol):
-    """Something else that derives from the commits which are read here."""
-
-    def saw(self, commits: Sequence[StoredCommit]) -> None:
-        """These were projected. They may come again."""
-        ...
-
-    def went_back(self, last: int) -> None:
-        """The journal ends at `last` now."""
-        ...
 
 
 class Projector:

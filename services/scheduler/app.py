@@ -3,17 +3,33 @@
 import asyncio
 
 from services.scheduler.asking import BrokerDispatcher
+from services.scheduler.avtomatika.jobs import TENANT, BlueprintFiring
+from services.scheduler.avtomatika.schedules_toml import reader
+from services.scheduler.clockwork import Clockwork
 from services.scheduler.sweep import Sweep
-from shared.application.clock import now_us
+from services.scheduler.timetable_file import TimetableFile
+from shared.application.clock import now_us, utc_now
+from shared.application.definitions import Definitions
+from shared.application.expressions import evaluate
+from shared.application.submit import ClosedLanes, Submit
+from shared.application.timetables import PublishTimetable
 from shared.broker.connection import connect, disconnect
 from shared.broker.publisher import Publisher
+from shared.broker.streams import declare_streams, durability
+from shared.domain.topics import AGGREGATES, EVENTS
+from shared.journal.codec import Codec
+from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import read_model
 from shared.settings import Settings
 
+SOURCE = "schedules.toml"
+
 
 async def main(settings: Settings, process: Process) -> None:
-    """Sweep until the process is told to stop. It is ready once connected: the rows may come later."""
+    """Look at the clock until the process is told to stop. It is ready once connected: the rows may come
+    later.
+    """
     connection = await connect(
         settings.nats_url,
         name="daybook-scheduler",
@@ -21,14 +37,31 @@ async def main(settings: Settings, process: Process) -> None:
         password=settings.nats_password or None,
     )
     try:
+        await declare_streams(connection)
+        policy = await durability(connection)
+        policy.must_hold(settings.profile)
         publisher = await Publisher.start(connection)
+        journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=policy.sync_always)
+        submit = Submit(journal, ClosedLanes(), evaluate, utc_now)
+        clockwork = Clockwork(
+            BlueprintFiring(journal, submit, Definitions(journal), settings, now_us), utc_now
+        )
+        file = TimetableFile(
+            settings.schedules_file,
+            reader(settings.timezone),
+            PublishTimetable(journal, utc_now),
+            clockwork,
+            tenant=TENANT,
+            source=SOURCE,
+        )
         reads = read_model(settings.readmodel_url, settings.data, threads=1)
         sweep = Sweep(reads, BrokerDispatcher(publisher), now_us, every_seconds=settings.sweep_seconds)
         try:
             process.ready()
-            # One duty today; others run beside it, each until `stopping`.
             async with asyncio.TaskGroup() as duties:
                 duties.create_task(sweep.run(process.stopping))
+                duties.create_task(file.run(process.stopping))
+                duties.create_task(clockwork.run(process.stopping))
         finally:
             reads.close()
             await publisher.stop()

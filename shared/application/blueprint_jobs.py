@@ -10,11 +10,18 @@ from uuid import UUID
 
 from shared.application.ports import StoredCommit
 from shared.application.summary import JobSummary
+from shared.domain.values import Json
 
 RESERVED: Final = "daybook."
 """Metadata keys with this prefix are the server's own."""
 RESULT_TIMEOUT: Final = "daybook.result_timeout"
 SECURITY: Final = "daybook.security"
+CLIENT_TAG: Final = "client"
+"""The tag by which a client's jobs are listed."""
+TRIGGER_TAG: Final = ("daybook.trigger", "schedule")
+"""Name and value of the tag by which jobs of schedules are counted."""
+BACKGROUND: Final = frozenset({"schedule", "parent"})
+"""What triggers a job that no client asked for; its state tells when it began and changed."""
 UPDATED: Final = "@updated"
 """The key of the context that names what handlers updated: that is initial data, and no history."""
 END: Final = ":end"
@@ -44,6 +51,16 @@ def task_id(job: UUID, task: int, attempt: int) -> str:
     return f"task-{job.hex}-{task}-{attempt}"
 
 
+def attempts(max_retries: int) -> dict[str, Json]:
+    """The retry policy of blueprints' tasks: tried again at once, then the job is set aside."""
+    return {
+        "max_attempts": max_retries + 1,
+        "base": 0,
+        "when_exhausted": "quarantine",
+        "quarantine": ["permanent", "contract_violation"],
+    }
+
+
 class BlueprintJob:
     """The fold. Apply events in order; `state()` is what GET shows."""
 
@@ -68,10 +85,12 @@ class BlueprintJob:
         self.returned: Any = None
         self.children: set[int] = set()
         self.approvals: dict[int, Mapping[str, Any]] = {}
+        self.updated_us = 0
 
     def apply(self, topic: str, data: Mapping[str, Any], at_us: int, sequence: int) -> None:
         """Fold one event. Raises UnknownEvent for one that no release of ours knows."""
         self.summary.apply(topic, data, at_us, sequence)
+        self.updated_us = at_us
         fold = _FOLDS.get(topic)
         if fold is not None:
             fold(self, data, at_us / 1_000_000)
@@ -136,6 +155,7 @@ class BlueprintJob:
         summary, get = self.summary, self.accepted.get
         error = self.error_message if self.is_terminal else None
         parent = summary.parent
+        background = get("trigger") in BACKGROUND
         return {
             "id": summary.id,
             "blueprint_name": summary.workflow or summary.skill,
@@ -162,6 +182,8 @@ class BlueprintJob:
             "depth": get("depth") or None,
             "result": self.result if self.is_terminal else None,
             "error_message": error,
+            "created_at": _seconds(summary.created_at) if background else None,
+            "updated_at": _seconds(self.updated_us) if background else None,
             **self.marks,
         }
 
@@ -269,6 +291,10 @@ def _claimed(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
     job.marks["task_picked_up_at"] = int(at if started is None else started / 1_000_000)
 
 
+def _returned(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
+    job.marks.pop("task_picked_up_at", None)
+
+
 def _succeeded(job: BlueprintJob, data: Mapping[str, Any], at: float) -> None:
     job.marks.setdefault("task_picked_up_at", int((data.get("started_at") or at * 1e6) / 1_000_000))
     task = job.tasks.get(data["task"])
@@ -357,6 +383,7 @@ _FOLDS: Final = {
     "TaskQueued": _released,
     "TaskReleased": _released,
     "TaskClaimed": _claimed,
+    "TaskReturned": _returned,
     "TaskSucceeded": _succeeded,
     "TaskProgressed": _progressed,
     "TaskFailed": _task_failed,

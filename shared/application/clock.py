@@ -14,6 +14,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def now_seconds() -> int:
+    """The current time in whole seconds since the epoch."""
+    return time.time_ns() // 1_000_000_000
+
+
 def to_us(moment: datetime) -> int:
     """Microseconds since the epoch of an aware `moment`, without the rounding of a float."""
     delta = moment - _EPOCH

@@ -38,6 +38,22 @@ class FastLanes(Protocol):
     def reserve(self) -> LaneUse: ...
 
 
+class ClosedLanes:
+    """No room for anything: the job is accepted, and the dispatcher releases its first task."""
+
+    def reserve(self) -> "ClosedLanes":
+        return self
+
+    def has_room(self, skill: str) -> bool:
+        return False
+
+    def stored(self, sequence: int) -> None:
+        """Nothing was taken."""
+
+    def dropped(self) -> None:
+        """Nothing was taken."""
+
+
 class Submitted(NamedTuple):
     """A job that stands in the journal. `created` is False when the same request had made it before."""
 

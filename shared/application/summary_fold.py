@@ -118,6 +118,20 @@ def _lease_renewed(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
         job.status = _status(job)
 
 
+def _task_returned(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
+    number = data["task"]
+    task = job.tasks.get(number)
+    if task is not None:
+        task.phase, task.worker = "released", None
+        for name in ("lease", "run"):
+            job.dues.pop(f"{name}-{number}", None)
+        dispatch_by = data.get("dispatch_by")
+        if dispatch_by is not None:
+            job.dues[f"waiting-{number}"] = dispatch_by
+    job.worker = job.progress = job.progress_message = None
+    job.status = _status(job)
+
+
 def _task_progressed(job: "JobSummary", data: Mapping[str, Any], at: int) -> None:
     number = data["task"]
     task = job.tasks.get(number)
@@ -317,6 +331,7 @@ FOLDS: Final[dict[str, Fold]] = {
     "TaskReleased": _task_released,
     "TaskClaimed": _task_claimed,
     "LeaseRenewed": _lease_renewed,
+    "TaskReturned": _task_returned,
     "TaskProgressed": _task_progressed,
     "TaskSucceeded": _task_succeeded,
     "TaskFailed": _task_failed,

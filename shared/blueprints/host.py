@@ -65,7 +65,10 @@ class HandlerHost:
         *,
         at_once: int = 100,
         start_limit_seconds: float = 30.0,
+        files: Mapping[str, Any] | None = None,
     ) -> None:
+        """`files` is where jobs have their files (shared.files.config), as JSON can say it; it is secret."""
+        self._files = files
         self._folder = folder
         self._limit, self._start_limit = time_limit_seconds, start_limit_seconds
         self._places = asyncio.Semaphore(at_once)
@@ -167,6 +170,8 @@ class HandlerHost:
         child = await Child.start(self._folder)
         self._children.add(child)
         try:
+            if self._files is not None:
+                await child.ask({"call": "files", "config": self._files}, self._start_limit)
             await child.ask({"call": "catalog"}, self._start_limit)  # it answers when everything is loaded
         except (TimeoutError, ChildDied) as error:
             await self._end(child)

@@ -12,6 +12,7 @@ costs 141 µs. Here a handler is called once with whatever came, and the message
 are: nothing is decoded or validated that the handler does not ask for.
 """
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -41,6 +42,7 @@ from shared.broker.source import SubjectSource
 Batch: TypeAlias = Annotated[list[Message], SkipValidation]
 """What a handler takes: the messages as they came."""
 BatchSource: TypeAlias = SubjectSource | PullSource
+BareHandler: TypeAlias = Callable[[list[Message]], Awaitable[None]]
 Opener: TypeAlias = Callable[[Connection], Awaitable[BatchSource]]
 
 log = logging.getLogger(__name__)
@@ -153,8 +155,34 @@ class BatchSubscriber(TasksMixin, DefaultSubscriber[Batch]):
         self.add_task(self._consume, (source,), restart_on_failure=False)
 
     async def _consume(self, source: BatchSource) -> None:
+        handler = self._bare_handler()
         async for batch in source.batches():
-            await self.consume(batch)
+            if handler is None:
+                await self.consume(batch)
+            else:
+                await self._hand_over(handler, batch)
+
+    def _bare_handler(self) -> BareHandler | None:
+        """The handler itself, when nothing was asked to happen around it: no middleware, nothing injected.
+
+        What the library does around a call costs 250 µs, as much as deciding two reports.
+        """
+        about = self._outer_config
+        if about.broker_middlewares or about.broker_dependencies or log.isEnabledFor(logging.DEBUG):
+            return None
+        call = self.calls[0]
+        # The library tells these two to nobody else.
+        if len(self.calls) != 1 or call.dependencies or call.handler._publishers:  # noqa: SLF001
+            return None
+        handler = cast("BareHandler", call.handler._original_call)  # noqa: SLF001
+        return handler if len(inspect.signature(handler).parameters) == 1 else None
+
+    async def _hand_over(self, handler: BareHandler, batch: list[Message]) -> None:
+        with self.lock:  # a stop waits for it
+            try:
+                await handler(batch)
+            except Exception:
+                log.exception("a batch of %d messages was not handled", len(batch))
 
 
 class _Subscription:

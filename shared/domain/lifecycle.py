@@ -119,6 +119,7 @@ COMMANDS: Final[dict[str, _Command]] = {
     "claim": _claim,
     "claim by another worker": lambda run: run.job.claim(1, 1, "w2", _LEASE, run.facts),
     "renew, a second later": lambda run: run.job.renew(1, 1, "w1", _LEASE + timedelta(seconds=1), run.facts),
+    "give back": lambda run: run.job.give_back(1, 1, "w1", run.facts),
     "progress": lambda run: run.job.progress(1, 1, "w1", 0.5, "half", run.facts),
     "succeed": _succeed,
     "succeed by another worker": lambda run: run.job.succeed(1, 1, "w2", "done", run.facts),

@@ -7,6 +7,8 @@
 | task succeeded, failed, … | the start of the attempt, else its release | its commit | task released |
 | the job's last event | when it was accepted | its commit | job accepted |
 | every other event | its commit | its commit | job accepted |
+
+A span is named after its event, the first of a job that a schedule made `Scheduler:Trigger:WORKFLOW`.
 """
 
 from collections import OrderedDict
@@ -90,7 +92,7 @@ class Spans:
             job.trace,
             own,
             parent,
-            topic,
+            _name(topic, data),
             start,
             commit.at,
             topic in _FAILURES,
@@ -101,6 +103,13 @@ class Spans:
         self._jobs[id] = job
         if len(self._jobs) > MAX_JOBS:
             self._jobs.popitem(last=False)
+
+
+def _name(topic: str, data: Mapping[str, Any]) -> str:
+    """The event's name; where a schedule began the job, what operators of schedules look for."""
+    if topic == "JobAccepted" and data.get("trigger") == "schedule":
+        return f"Scheduler:Trigger:{data.get('workflow') or data.get('skill')}"
+    return topic
 
 
 _SHOWN: Final = {

@@ -24,6 +24,7 @@ from shared.domain.job import (
     TaskError,
     TaskSpec,
 )
+from shared.domain.schedule import Timetable
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.domain.values import Json
 from shared.domain.worker import Worker
@@ -81,6 +82,11 @@ def state_of(aggregate: Aggregate) -> dict[str, Any]:
             }
         case Worker():
             state |= {"name": aggregate.name, "status": aggregate.status, "skills": aggregate.skills}
+        case Timetable():
+            state |= {
+                name: [str(one.id), str(one.since), one.catch_up, str(one.next_after(NOON))]
+                for name, one in aggregate.schedules().items()
+            }
         case _:
             raise AssertionError(aggregate)
     return state
@@ -283,6 +289,37 @@ def _worker() -> Record:
     return record.keep("system:dispatcher")
 
 
+def _timetable() -> Record:
+    timetable = Timetable.named("default", "file", NOON)
+    nightly: dict[str, Json] = {
+        "when": {"at": "02:00", "weekdays": ["mon"], "dates": [1]},
+        "zone": "Europe/Berlin",
+        "catch_up": "skip",
+        "job": {"workflow": "backup", "input": {"to": "disk"}},
+    }
+    timetable.publish({"nightly": nightly}, now=NOON)
+    record = Record("timetable", timetable).keep("system:scheduler")
+    often: dict[str, Json] = {"when": {"every": 60}, "zone": "UTC", "catch_up": "once", "job": {}}
+    timetable.publish({"nightly": nightly, "often": often}, now=NOON)
+    return record.keep("system:scheduler")
+
+
+def _given_back() -> Record:
+    story = Story(graph({"a": task()}), retry=None)
+    record = Record("job", story.job).keep()
+    story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+    record.keep("worker:w1")
+    story.job.give_back(1, 1, "w1", story.facts)
+    record.keep("worker:w1")
+    story.job.claim(1, 1, "w2", LEASE, story.facts, ahead=True)
+    record.keep("worker:w2")
+    story.seconds = 60
+    story.job.expire(story.facts)
+    record.keep("system:scheduler")
+    story.job.succeed(1, 1, "w1", 5, story.facts)
+    return record.keep("worker:w1")
+
+
 STORIES: Final[dict[str, Callable[[], Record]]] = {
     "one_step": _one_step,
     "retries_and_a_lost_lease": _retries,
@@ -294,11 +331,13 @@ STORIES: Final[dict[str, Callable[[], Record]]] = {
     "held_and_paused": _held,
     "cancelled": _cancelled,
     "emitted": _emitted,
+    "given_back": _given_back,
     "failed": lambda: _ended(BROKEN),
     "timed_out": lambda: _ended(TaskError("timeout", "too long")),
     "quarantined": lambda: _ended(BROKEN, quarantine=["permanent"]),
     "workflow": _workflow,
     "worker": _worker,
+    "timetable": _timetable,
 }
 
 

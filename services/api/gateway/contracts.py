@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from services.api.schemas import Schema
+from shared.application.schemas import Schema
 
 ORDINARY: Final = frozenset({"success", "failure", "cancelled", "timeout", "default", "*"})
 """Ports that any worker may leave by; every other is a status of the skill's own."""

@@ -2,32 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-import orjson
 
-from services.api.gateway.contracts import NO_CONTRACT, Contract
-from services.api.gateway.greeting import Greeting, HelloRefused
+from services.api.gateway.greeting import Greeting
 from services.api.gateway.handing import Hands
-from services.api.gateway.members import MOST_CONCURRENCY, Member, Profile, Stop, WorkerView
+from services.api.gateway.members import Member, Stop
 from services.api.gateway.polls import Poll, Room
 from services.api.gateway.pulls import Supply
 from services.api.gateway.reports import ReportRefused, Reports
+from services.api.gateway.roster import GREETING_SECONDS, Roster
 from services.api.gateway.runs import Runs
 from services.api.gateway.tasks import Key, Run
+from shared.application.clock import now_us
 from shared.application.commands import DispatcherSilent
-from shared.application.ids import new_id
 from shared.broker import subjects
 from shared.broker.connection import Connection
 from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_consumer
-from shared.domain.placement import Candidate
 from shared.domain.values import ACCEPTED, Json, Verdict
-from shared.domain.worker import worker_id
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +34,7 @@ MOST_PENDING: Final = 5_000
 ACK_WAIT_SECONDS: Final = 15.0
 PATIENCE_SECONDS: Final = 25.0
 """How long a result waits for a dispatcher that is away before its worker is asked to say it again."""
-GREETING_SECONDS: Final = 3.0
-
-
-class UnknownWorker(Exception):
-    """Nobody of that name has registered here; it should do so (again)."""
+LEAVING_SECONDS: Final = 2.0
 
 
 class Gateway:
@@ -60,16 +53,19 @@ class Gateway:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection, self._publisher = connection, publisher
-        self._silence, self._beatless, self._beat_seconds = silence_seconds, beatless_seconds, beat_seconds
+        self._silence, self._beat_seconds = silence_seconds, beat_seconds
         self._members: dict[str, Member] = {}
-        self._by_token: dict[str, str] = {}
         self._stops: dict[str, list[Stop]] = {}
         self._room = Room()
         self._reports = Reports(publisher)
         self._supply = Supply(connection, self._take_in, self._missing)
         self._greeting = Greeting(publisher, self._supply, self._opened)
         self._runs = Runs(self._reports, publisher.publish, self._stop, lease_seconds, ACK_WAIT_SECONDS)
-        self._runs.on_end = self._ended
+        self.roster = Roster(
+            self._members, self._room, self._runs, self._greeting, publisher.publish, self._changed
+        )
+        """Who is here."""
+        self._runs.on_end = self.roster.ended
         self._hands = Hands(
             self._members,
             self._room,
@@ -126,103 +122,9 @@ class Gateway:
         for timer in self._timers:
             timer.cancel()
         self._greeting.close()
+        await self._hands.ahead.given_back(LEAVING_SECONDS)
         await self._supply.close()
         await self._connection.unlisten(self._sid)
-
-    # -- who is there
-
-    async def register(self, profile: Profile) -> None:
-        """A worker came, or came back. Raises HelloRefused when it may not be as it says it is.
-
-        When the dispatcher is away the worker is known all the same, and it hears of it later.
-        """
-        member = self._enter(profile, is_guessed=False)
-        if not profile.skills:
-            return  # it can do nothing yet; a heartbeat may say more
-        greeting = self._greeting.begin(member)
-        await asyncio.wait({greeting}, timeout=GREETING_SECONDS)
-        if not greeting.done() or greeting.cancelled():
-            return
-        if (problem := greeting.exception()) is not None:
-            if isinstance(problem, HelloRefused):
-                self._forget(member)
-            raise problem
-
-    def reskill(self, profile: Profile) -> None:
-        """A worker that is here can do something else now. Raises UnknownWorker."""
-        member = self._known(profile.name)
-        member.profile = profile
-        if profile.skills and not member.has_left:
-            self._greeting.begin(member)
-
-    def words(self, name: str) -> Mapping[str, Any]:
-        """What a worker said of itself. Raises UnknownWorker."""
-        return self._known(name).profile.words
-
-    def touch(self, name: str) -> None:
-        """A sign of life that says nothing of tasks but that they go on. Raises UnknownWorker."""
-        member = self._known(name)
-        self._alive(member)
-        for key in list(member.runs):
-            self._hear(member, key)
-
-    def heartbeat(
-        self,
-        name: str,
-        working_on: Iterable[Key],
-        *,
-        status: str,
-        usage: Mapping[str, Any] | None,
-        listed: Sequence[str],
-        hot: frozenset[str] | None,
-    ) -> list[Key]:
-        """What the worker says it works on; the answer is what it may stop. Raises UnknownWorker."""
-        member = self._known(name)
-        self._alive(member)
-        member.status, member.listed, member.lists_tasks = status, listed, True
-        if usage is not None:
-            member.usage = usage
-        if hot is not None:
-            member.hot = hot
-        unwanted = []
-        for key in working_on:
-            run = self._hear(member, key)
-            if run.cancelled:
-                unwanted.append(key)
-        return unwanted
-
-    def is_hot(self, name: str, skill: str) -> bool:
-        """Whether the worker said that it has the skill loaded."""
-        member = self._members.get(name)
-        return member is not None and skill in member.hot
-
-    def contract(self, name: str, skill: str) -> Contract:
-        """What a worker promised of a skill."""
-        member = self._members.get(name)
-        return NO_CONTRACT if member is None else member.contract(skill)
-
-    def leave(self, name: str) -> None:
-        """The worker takes no more tasks; what it has it may finish."""
-        member = self._members.get(name)
-        if member is not None and not member.has_left:
-            member.has_left = True
-            self._say(member, leaving=True)
-
-    def workers(self) -> list[WorkerView]:
-        """Who is here, by name."""
-        return [
-            WorkerView(
-                member.name,
-                member.profile.words,
-                member.status,
-                member.usage,
-                member.listed,
-                len(member.runs),
-                self._room.count(member.name),
-            )
-            for member in sorted(self._members.values(), key=lambda member: member.name)
-            if not member.has_left
-        ]
 
     # -- tasks
 
@@ -231,27 +133,20 @@ class Gateway:
 
         `skills` are those that may be had now, None for all. Say `gone(poll)` when nobody waits any more.
         """
-        now = self._loop.time()
-        member = self._members.get(name)
-        if member is None:
-            guessed = tuple(sorted(skills or ()))
-            known: dict[str, Mapping[str, Json]] = {skill: {} for skill in guessed}
-            member = self._enter(Profile(name, guessed, Candidate(name, known)), is_guessed=True)
-            if guessed:
-                self._greeting.begin(member)
-        elif member.has_left:
-            member.has_left = False
-            self._greeting.begin(member)
-        member.heard = now
+        member = self.roster.polls(name, skills)
         able = frozenset(member.profile.skills)
         poll = self._room.make(
-            name, able if skills is None else able & skills, now + seconds, self._loop.create_future()
+            name,
+            able if skills is None else able & skills,
+            member.heard + seconds,
+            self._loop.create_future(),
         )
         if self._closing or seconds <= 0:
             poll.end()
             return poll
         self._hands.wait(poll)
-        self._make_room(member)
+        busy = len(member.runs) - self._hands.ahead.waiting(name) + self._room.count(name)
+        self.roster.make_room(member, busy)
         return poll
 
     def gone(self, poll: Poll) -> None:
@@ -273,8 +168,11 @@ class Gateway:
         run = self._runs.get(key)
         if run is not None and run.worker != name:
             run = None
+        queued = 0.0
         if run is not None:
             run.reporting += 1
+            if (started_at := outcome.get("started_at")) is not None:
+                queued = self._loop.time() - run.handed - (now_us() - started_at) / 1e6
         try:
             try:
                 verdict = await self._reports.settled(key, name, "result", outcome, PATIENCE_SECONDS)
@@ -290,6 +188,7 @@ class Gateway:
                 run.reporting -= 1
         if run is not None:
             self._runs.settled(run)
+            self._hands.reported(name, queued)
         return verdict
 
     async def progress(self, key: Key, name: str, fraction: float, message: str | None) -> Verdict:
@@ -332,60 +231,12 @@ class Gateway:
 
     # -- private
 
-    def _known(self, name: str) -> Member:
+    def _changed(self, name: str) -> None:
+        """Somebody came, or takes no more."""
         member = self._members.get(name)
-        if member is None or member.is_guessed:
-            raise UnknownWorker(name)
-        return member
-
-    def _enter(self, profile: Profile, *, is_guessed: bool) -> Member:
-        now = self._loop.time()
-        before = self._members.get(profile.name)
-        concurrency = max(profile.concurrency, before.concurrency if before else 1)
-        member = Member(profile, str(new_id()), now, now, concurrency, is_guessed=is_guessed)
-        if before is not None:
-            member.runs = before.runs
-        self._members[profile.name] = member
-        self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name
-        self._supply.want(PLACED, PLACED_WINDOW)
-        return member
-
-    def _forget(self, member: Member) -> None:
-        if self._members.get(member.name) is member:
-            del self._members[member.name]
-            del self._by_token[subjects.id_token(worker_id(member.name))]
-            if not self._members:
-                self._supply.want(PLACED, 0)
-
-    def _alive(self, member: Member) -> None:
-        member.heard = self._loop.time()
-        if not member.beats:
-            member.beats = True
-            for key in member.runs:
-                run = self._runs.get(key)
-                if run is not None:
-                    run.deadline = 0.0  # from now on its beats keep it
-
-    def _hear(self, member: Member, key: Key) -> Run:
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs.adopt(key, member.name)
-            member.runs[key] = None
-        elif run.worker == member.name and not run.cancelled:
-            self._runs.heard(run)
-        return run
-
-    def _ended(self, run: Run) -> None:
-        member = self._members.get(run.worker)
-        if member is not None:
-            member.runs.pop(run.key, None)
-
-    def _make_room(self, member: Member) -> None:
-        """A worker that polls has room: let flow control know when that is more than was thought."""
-        if len(member.runs) + self._room.count(member.name) > member.concurrency < MOST_CONCURRENCY:
-            member.concurrency = min(2 * member.concurrency, MOST_CONCURRENCY)
-            if member.profile.skills:
-                self._greeting.begin(member)
+        if member is None or member.has_left:
+            self._hands.ahead.give_up(name)
+        self._supply.want(PLACED, PLACED_WINDOW if self._members else 0)
 
     def _stop(self, run: Run) -> None:
         for stop in list(self._stops.get(run.worker, ())):
@@ -404,34 +255,10 @@ class Gateway:
         self._hands.take_in(message)
 
     def _missing(self, consumer: str) -> None:
-        """A queue is not there: it is opened by a hello of somebody who has its skill."""
-        log.warning("the queue %s is not there; saying hello", consumer)
-        for member in self._members.values():
-            if any(self._greeting.consumer(skill) == consumer for skill in member.profile.skills):
-                self._greeting.begin(member)
-                return
-
-    def _say(self, member: Member, **more: bool) -> None:
-        beat = {
-            "name": member.name,
-            "skills": sorted(member.profile.skills),
-            "concurrency": member.concurrency,
-            "running": len(member.runs),
-            "instance": member.instance,
-            "labels": dict(member.profile.labels),
-            **more,
-        }
-        self._publisher.publish(subjects.beat(worker_id(member.name)), orjson.dumps(beat))
+        self.roster.greet_for(consumer)
 
     def _beat(self) -> None:
-        now = self._loop.time()
-        for member in list(self._members.values()):
-            present = self._room.count(member.name) or member.name in self._stops
-            if not present and now - member.heard > self._silence:
-                log.info("worker %s has been silent for %g s", member.name, self._silence)
-                self._forget(member)
-            elif not member.has_left and member.greeted:
-                self._say(member)
+        self.roster.beat(self._silence, self._stops)
         self._again(self._beat_seconds, self._beat)
 
     def _tick(self) -> None:
@@ -448,7 +275,7 @@ class Gateway:
     def _on_control(self, subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
         """The dispatcher's word to a worker of ours, or to all of a skill."""
         token = subject.decode().partition(".")[2]
-        name = self._by_token.get(token)
+        name = self.roster.named_by(token)
         if name is None and not token.startswith("skill."):
             return
         try:
@@ -461,9 +288,7 @@ class Gateway:
             self._runs.cancel(cancelled)
             self._hands.drop(lambda task: task.key == cancelled)
         if word.hello:
-            for member in self._members.values() if name is None else [self._members[name]]:
-                if member.profile.skills and not member.has_left:
-                    self._greeting.begin(member)
+            self.roster.greet_again(name)
 
 
 class _Cancel(msgspec.Struct):

@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
+from services.api.gateway.ahead import Ahead
 from services.api.gateway.members import Member
 from services.api.gateway.polls import Poll, Room
 from services.api.gateway.reports import Reports, answer_of
-from services.api.gateway.runs import ACK, IN_PROGRESS, Runs
+from services.api.gateway.runs import ACK, IN_PROGRESS, NAK, Runs, nak
 from services.api.gateway.tasks import Handed, MalformedTask, Task
 from shared.application.clock import now_us
 from shared.broker.errors import BrokerError
@@ -28,6 +29,8 @@ PATIENCE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 5.0
 """How long after its last moment a placed task is let go; the scheduler ends it in the meantime."""
 SETTLING_SECONDS: Final = 2.0
+CATCH_UP_SECONDS: Final = 1.0
+"""How long at most the poll of a worker that is behind with its results waits for them."""
 WPI_SECONDS: Final = 3.0
 MOST_HELD: Final = 500
 
@@ -62,8 +65,10 @@ class Hands:
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, deque[tuple[float, Task]]] = {}
         self._placed: list[_Placed] = []
-        self._ready: dict[str, deque[tuple[float, Handed]]] = {}
+        self.ahead = Ahead(members, runs, reports, send)
+        """What is claimed for workers that did not fetch it yet."""
         self._given: dict[str, int] = {}
+        self._paced: dict[str, Poll] = {}
         self._turn = 0
         self._changed: set[str] = set()
 
@@ -76,15 +81,27 @@ class Hands:
         if self._loop.time() >= poll.deadline and poll.taken:
             poll.end()
             return
-        ready = self._ready.get(poll.worker)
-        if ready:
-            poll.end(ready.popleft()[1])
+        if not poll.taken and poll.worker not in self._paced and self.ahead.is_behind(poll.worker):
+            self._paced[poll.worker] = poll
+            self._loop.call_later(CATCH_UP_SECONDS, self._caught_up, poll)
             return
-        self._room.wait(poll)
+        ready = self.ahead.next(poll)
+        if ready is not None:
+            self._hand(poll, ready)
+        else:
+            self._room.wait(poll)
+            task = self._waiting_for(poll)
+            if task is not None:
+                self._claim(poll, task)
         self.look(poll.skills)
-        task = self._waiting_for(poll)
-        if task is not None:
-            self._claim(poll, task)
+        self._stock(poll.skills)
+
+    def reported(self, worker: str, queued_seconds: float) -> None:
+        """A result of the worker was accepted, which it had for so long before it could say it."""
+        self.ahead.reported(worker, queued_seconds)
+        poll = self._paced.get(worker)
+        if poll is not None and not self.ahead.is_behind(worker):
+            self._go_on(poll)
 
     def gone(self, poll: Poll) -> None:
         """Nobody waits for the poll's answer any more."""
@@ -93,11 +110,11 @@ class Hands:
 
     def undelivered(self, worker: str, handed: Handed) -> None:
         """A task was granted and its poll was gone: the worker's next poll gets it."""
-        self._ready.setdefault(worker, deque()).append((self._loop.time(), handed))
+        self.ahead.keep(worker, handed)
 
     def end_all(self) -> None:
         """Answer every poll, and give back what is held."""
-        for poll in self._room.everyone():
+        for poll in [*self._room.everyone(), *self._paced.values()]:
             self.gone(poll)
         for held in self._held.values():
             for _, task in held:
@@ -106,6 +123,7 @@ class Hands:
             self._send(entry.task.ack, NAK)
         self._held.clear()
         self._placed.clear()
+        self.ahead.give_up_all()
 
     # -- tasks
 
@@ -119,6 +137,8 @@ class Hands:
             return
         if self._runs.redelivered(task):
             return
+        if task.deliveries > 1 and self.ahead.gave_back(task.key):
+            task.deliveries = 1  # nobody has it, whatever the queue counts
         if task.needs is not None:
             if not self._place(task, self._loop.time()):
                 self._keep_placed(task)
@@ -126,11 +146,13 @@ class Hands:
         poll = self._room.first(task.skill)
         if poll is not None and task.deliveries > 1:
             poll = self._room.first_not_of(task.skill, self._unsettled())
-        if poll is None:
+        if poll is not None:
+            self._claim(poll, task)
+        elif (worker := self.ahead.worker_for(task)) is not None:
+            self._claim_ahead(worker, task)
+        else:
             self._held.setdefault(task.skill, deque()).append((self._loop.time(), task))
             self.look((task.skill,))
-        else:
-            self._claim(poll, task)
 
     def drop(self, cancelled: Callable[[Task], bool]) -> None:
         """Nobody needs some of the tasks that are held here any more."""
@@ -153,13 +175,10 @@ class Hands:
         for skill, held in list(self._held.items()):
             while held and held[0][0] + HOLD_SECONDS <= now:
                 self._send(held.popleft()[1].ack, NAK)
+                self.look((skill,))  # a poll may wait for what it could not have then
             if not held:
                 del self._held[skill]
-        for name, ready in list(self._ready.items()):
-            while ready and ready[0][0] + LATE_SECONDS <= now:
-                self._give_up(name, ready.popleft()[1].task)
-            if not ready:
-                del self._ready[name]
+        self.look(frozenset(self.ahead.tick(now)))
         self._tick_placed(now)
 
     def look(self, skills: frozenset[str] | tuple[str, ...]) -> None:
@@ -200,6 +219,25 @@ class Hands:
             del self._held[task.skill]
         return task
 
+    def _caught_up(self, poll: Poll) -> None:
+        if self._paced.get(poll.worker) is poll:
+            self.ahead.catch_up(poll.worker)
+            self._go_on(poll)
+
+    def _go_on(self, poll: Poll) -> None:
+        """The poll of a worker that was behind waits like any other."""
+        del self._paced[poll.worker]
+        self.wait(poll)
+
+    def _stock(self, skills: frozenset[str]) -> None:
+        """Claim ahead what waits here."""
+        for skill in skills if self._held else ():
+            held = self._held.get(skill)
+            while held and (worker := self.ahead.worker_for(held[0][1])) is not None:
+                self._claim_ahead(worker, held.popleft()[1])
+            if held is not None and not held:
+                del self._held[skill]
+
     def _claim(self, poll: Poll, task: Task) -> None:
         """Ask whether the poll's worker may have the task. The poll keeps its place."""
         self._leave(poll)
@@ -210,13 +248,42 @@ class Hands:
     def _claimed(self, poll: Poll, task: Task, future: "asyncio.Future[Message]") -> None:
         if future.cancelled():
             return
+        handed = self._granted(poll.worker, task, future)
+        if handed is None:
+            self.wait(poll)
+        elif poll.is_open:
+            self._hand(poll, handed)
+        else:
+            self.undelivered(poll.worker, handed)
+
+    def _claim_ahead(self, worker: str, task: Task) -> None:
+        self.ahead.begin(worker)
+        asked = self._reports.ask(task.key, worker, "claim", ahead=True)
+        asked.add_done_callback(partial(self._claimed_ahead, worker, task))
+
+    def _claimed_ahead(self, worker: str, task: Task, future: "asyncio.Future[Message]") -> None:
+        self.ahead.over(worker)
+        handed = None if future.cancelled() else self._granted(worker, task, future)
+        if handed is None:
+            return
+        run = self._runs.get(task.key)
+        if run is not None:
+            run.renewed = 0.0  # such a claim is short: that the worker fetched the task is enough to renew it
+        poll = self._poll_of(worker, task.skill)
+        if poll is None:
+            self.ahead.keep(worker, handed)
+        else:
+            self._leave(poll)
+            self._hand(poll, handed)
+
+    def _granted(self, worker: str, task: Task, future: "asyncio.Future[Message]") -> Handed | None:
+        """What the dispatcher says to a claim; None when the worker may not have the task."""
         try:
             answer = answer_of(future.result())
         except (BrokerError, msgspec.DecodeError) as problem:
             log.info("task %d of job %s goes back: %s", task.key.task, task.key.job, problem)
             self._send(task.ack, nak(1.0))
-            self.wait(poll)
-            return
+            return None
         if answer.verdict != "granted":
             if answer.error is not None:
                 log.error("the claim of job %s was not understood: %s", task.key.job, answer.error)
@@ -224,31 +291,22 @@ class Hands:
             else:
                 log.info("task %d of job %s is not run: %s", task.key.task, task.key.job, answer.reason)
                 self._send(task.ack, ACK)
-            self.wait(poll)
-            return
-        self._grant(poll, task, answer.lease_seconds)
-
-    def _grant(self, poll: Poll, task: Task, lease: float) -> None:
-        member = self._members.get(poll.worker)
+            return None
+        member = self._members.get(worker)
         keep = 0.0 if member is None or member.beats else self._beatless
-        self._runs.begin(task, poll.worker, lease, keep)
+        self._runs.begin(task, worker, answer.lease_seconds, keep)
         if member is not None:
             member.runs[task.key] = None
         self._turn += 1
-        self._given[poll.worker] = self._turn
-        handed = Handed(task, lease)
-        if poll.is_open:
-            poll.end(handed)
-        else:
-            self.undelivered(poll.worker, handed)
+        self._given[worker] = self._turn
+        return Handed(task, answer.lease_seconds)
 
-    def _give_up(self, worker: str, task: Task) -> None:
-        """The worker did not come back for what it was granted: say so, so that another one gets it."""
-        error = {"kind": "transient", "code": "not_delivered", "message": f"worker {worker} went away"}
-        self._reports.ask(task.key, worker, "result", outcome="failed", error=error).add_done_callback(_heard)
-        run = self._runs.get(task.key)
+    def _hand(self, poll: Poll, handed: Handed) -> None:
+        self.ahead.took(poll.worker)
+        run = self._runs.get(handed.task.key)
         if run is not None:
-            self._runs.settled(run)
+            run.handed = self._loop.time()
+        poll.end(handed)
 
     def _leave(self, poll: Poll) -> None:
         self._room.leave(poll)
@@ -257,7 +315,8 @@ class Hands:
     def _say_wants(self) -> None:
         changed, self._changed = self._changed, set()
         for skill in changed:
-            self._want(skill, self._room.demand(skill) - len(self._held.get(skill, ())))
+            wanted = self._room.demand(skill) + self.ahead.wants(skill)
+            self._want(skill, wanted - len(self._held.get(skill, ())))
 
     def _unsettled(self) -> frozenset[str]:
         """Workers that may hold a task that we do not know of: they came just now and did not say yet."""
@@ -324,17 +383,3 @@ class Hands:
             elif due:
                 entry.wpi_at = now + WPI_SECONDS
                 self._send(task.ack, IN_PROGRESS)
-
-
-NAK: Final = b"-NAK"
-
-
-def nak(seconds: float) -> bytes:
-    """Give a delivery back, to come again after so long."""
-    return b'-NAK {"delay": %d}' % int(seconds * 1e9)
-
-
-def _heard(future: "asyncio.Future[Message]") -> None:
-    """The lease ends what this report could not."""
-    if not future.cancelled() and (problem := future.exception()) is not None:
-        log.warning("a task that was not delivered could not be given up: %s", problem)

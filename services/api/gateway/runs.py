@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 ACK: Final = b"+ACK"
 IN_PROGRESS: Final = b"+WPI"
+NAK: Final = b"-NAK"
 CANCELLED_KEPT_SECONDS: Final = 600.0
 """How long a cancelled task is remembered, so that a worker that still lists it hears of it."""
 
@@ -101,6 +102,11 @@ class Runs:
                 self._send(run.ack, ACK)
             self._drop(run)
 
+    def put_down(self, run: Run) -> None:
+        """The worker does not have it after all; its delivery is somebody else's to answer."""
+        if self._runs.get(run.key) is run:
+            self._drop(run)
+
     def cancel(self, key: Key) -> None:
         """Nobody wants the result of the task any more."""
         run = self._runs.get(key)
@@ -168,3 +174,8 @@ class Runs:
     def _drop(self, run: Run) -> None:
         del self._runs[run.key]
         self.on_end(run)
+
+
+def nak(seconds: float) -> bytes:
+    """Give a delivery back, to come again after so long."""
+    return b'-NAK {"delay": %d}' % int(seconds * 1e9)

@@ -78,7 +78,8 @@ class Run:
     """A task in the hands of a worker. The `_at` times and `until` are monotonic seconds.
 
     `ack` is empty when the delivery is not known: the task was handed out before this process began.
-    `heard` is the worker's last sign of it, `renewed` when its lease was last granted, `until` its end.
+    `handed` is when the worker got it, `heard` its last sign of it, `renewed` when its lease was last
+    granted, `until` its end.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Run:
         "asking",
         "cancelled",
         "deadline",
+        "handed",
         "heard",
         "in_group",
         "key",
@@ -103,7 +105,7 @@ class Run:
     def __init__(self, key: Key, worker: str, skill: str, now: float, lease: float) -> None:
         self.key, self.worker, self.skill = key, worker, skill
         self.ack = ""
-        self.heard = self.renewed = self.wpi_at = now
+        self.handed = self.heard = self.renewed = self.wpi_at = now
         self.until, self.renew_at = now + lease, now + lease / 2
         self.deadline = 0.0
         """Until when a worker that never shows itself keeps the task."""

@@ -1,19 +1,12 @@
-"""Which commits somebody wants to hear of: beside the projector, on the commits that it has read anyway.
+"""Which commits somebody wants to hear of: beside the projector, on the commits that it has read anyway."""
 
-Until it has caught up with the projector it follows the journal by itself, from its own position.
-"""
-
-import contextlib
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from services.projector.beside import Trailing
 from services.projector.webhooks.outbox import Changes, Message, Outbox, Watched
-from shared.application.ports import Journal, StoredCommit
-from shared.journal.follow import JournalWentBack
-
-log = logging.getLogger(__name__)
+from shared.application.ports import StoredCommit
 
 EVENTS: Final = {
     "JobSucceeded": "job_finished",
@@ -28,52 +21,23 @@ PERSIST_EVERY: Final = 20_000
 """Commits without any news after which the position is kept all the same."""
 
 
-class Watching:
+class Watching(Trailing):
     """Turns commits into messages. Not to be used from several tasks at once."""
 
     def __init__(self, outbox: Outbox, now_us: Callable[[], int], news: Callable[[], None]) -> None:
         """`news` is called when there is something to send; it must be quick."""
+        super().__init__("webhooks", outbox.position)
         self._outbox, self._now, self._news = outbox, now_us, news
         self._watched = outbox.watched()
-        self.position = self._stored = outbox.position
-        self._beside = False
-
-    async def catch_up(self, journal: Journal, projected: Callable[[], int]) -> None:
-        """Follow until the projector is reached; from then on `saw` is enough."""
-        if self.position > (last := await journal.last_sequence()):
-            self.went_back(last)
-        while self.position < projected():
-            try:
-                async with contextlib.aclosing(journal.follow(self.position)) as batches:  # type: ignore[type-var]
-                    async for commits in batches:
-                        self._take(commits)
-                        if self.position >= projected():
-                            break
-            except JournalWentBack as back:
-                self.went_back(back.last)
-        self._beside = True
-        log.info("webhooks are derived up to %d", self.position)
-
-    def saw(self, commits: Sequence[StoredCommit]) -> None:
-        """The projector has projected these."""
-        if self._beside:
-            self._take(commits)
-
-    def went_back(self, last: int) -> None:
-        """The journal ends at `last` now: an older copy was restored."""
-        self.position = min(self.position, last)
+        self._stored = self.position
 
     def keep(self) -> None:
         """Keep the position."""
         if self.position != self._stored:
             self._store(Changes({}, [], []))
 
-    def _take(self, commits: Sequence[StoredCommit]) -> None:
-        fresh = [commit for commit in commits if commit.sequence > self.position]
-        if not fresh:
-            return
+    def take(self, fresh: Sequence[StoredCommit]) -> None:
         changes = self._changes(fresh)
-        self.position = fresh[-1].sequence
         if not changes.is_empty or self.position - self._stored >= PERSIST_EVERY:
             self._store(changes)
         if changes.messages:

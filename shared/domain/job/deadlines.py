@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from shared.domain.job import offers, waits
+from shared.domain.job.claim_events import TaskReturned
 from shared.domain.job.events import TaskTimedOut
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import JobState, Task, Waiting
@@ -61,6 +62,12 @@ def _limits(task: Task) -> Iterator[tuple[int, str]]:
 def _time_out(job: "Job", task: Task, what: str, facts: Facts) -> None:
     walk = Walk(job, facts)
     if what == "retry":
+        offers.offer_again(walk, task, task.attempt)
+        return
+    if what == "lease" and task.ahead and not task.lapsed and task.worker is not None:
+        # Whoever claimed it ahead is gone, and so nobody began it, or its worker died at once: that
+        # is told apart by trying it once more.
+        walk.emit(TaskReturned, task=task.id, attempt=task.attempt, worker=task.worker, lapsed=True)
         offers.offer_again(walk, task, task.attempt)
         return
     error = TaskError("timeout", _MESSAGES[what], f"{what}_timeout")

@@ -3,7 +3,6 @@
 Events are for ever: a field may be added with a default, never renamed, retyped or removed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -12,7 +11,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import register_topic, resolve_topic
 
 from shared.domain.job.state import JobState
-from shared.domain.values import NORMAL_URGENCY, Json, Status, to_us
+from shared.domain.values import NORMAL_URGENCY, Json, Status
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,15 @@ class JobEvent(Aggregate.Event):
 E = TypeVar("E", bound=CanMutateAggregate[UUID])
 
 
-def made(event_class: type[E], id: UUID, version: int, fields: Mapping[str, Any]) -> E:  # noqa: A002
-    """An event without running its __init__: fields that are not given are the class's defaults."""
+def made(event_class: type[E], id: UUID, version: int, fields: dict[str, Any]) -> E:  # noqa: A002
+    """An event without running its __init__: fields that are not given are the class's defaults.
+
+    `fields` becomes the event's own; nobody may change it afterwards.
+    """
     event = event_class.__new__(event_class)
-    state = event.__dict__
-    state["originator_id"] = id
-    state["originator_version"] = version
-    state.update(fields)
+    fields["originator_id"] = id
+    fields["originator_version"] = version
+    object.__setattr__(event, "__dict__", fields)
     return event
 
 
@@ -138,40 +139,6 @@ class TaskReleased(TaskOffered):
 
 
 @dataclass(frozen=True)
-class TaskClaimed(JobEvent):
-    """A worker holds the attempt until `until`; `started_at` is given when it runs already."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-    started_at: int | None = None
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.worker, task.until = self.worker, self.until
-        if self.started_at is None:
-            task.started_at, task.status = to_us(self.timestamp), "claimed"
-        else:
-            task.started_at, task.status = self.started_at, "running"
-
-
-@dataclass(frozen=True)
-class LeaseRenewed(JobEvent):
-    """The worker is at it, and holds the attempt longer."""
-
-    task: int
-    attempt: int
-    worker: str
-    until: int
-
-    def apply(self, aggregate: JobState) -> None:
-        task = aggregate.live_tasks[self.task]
-        task.until = self.until
-        task.status = "running"
-
-
-@dataclass(frozen=True)
 class TaskProgressed(JobEvent):
     """The worker told how far it is: `progress` from 0 to 1, never less than before."""
 
@@ -183,7 +150,7 @@ class TaskProgressed(JobEvent):
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.live_tasks[self.task]
-        task.progress, task.message = self.progress, self.message
+        task.progress, task.message, task.ahead = self.progress, self.message, False
         task.status = "running"
 
 
@@ -377,8 +344,6 @@ EVENTS: tuple[type[JobEvent], ...] = (
     JobAccepted,
     TaskQueued,
     TaskReleased,
-    TaskClaimed,
-    LeaseRenewed,
     TaskProgressed,
     TaskSucceeded,
     TaskFailed,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shared.domain.job.claim_events import EVENTS as CLAIM_EVENTS
 from shared.domain.job.events import JobEvent
 from shared.domain.job.state import (
     CATCH,
@@ -275,4 +276,5 @@ EVENTS: tuple[type[JobEvent], ...] = (
     FinallyEntered,
     ScopeLeft,
     *WAIT_EVENTS,
+    *CLAIM_EVENTS,
 )

@@ -32,6 +32,7 @@ class Task:
     """One task through all its attempts. Times are microseconds since the epoch, or seconds for spans.
 
     `parent` and `branch` are its frame; `transitions` the ports that a state's handler chose for it;
+    `ahead` tells that it was claimed and never shown to be begun, `lapsed` that such a claim ended once;
     `late` the attempts that timed out; `result` the last result that was accepted, to know its repeats.
     """
 
@@ -62,6 +63,8 @@ class Task:
     event_transitions: dict[str, str] | None = None
     result_by: int | None = None
     remember: bool = False
+    ahead: bool = False
+    lapsed: bool = False
     late: list[int] = field(default_factory=list)
     result: tuple[Json, ...] | None = None
 

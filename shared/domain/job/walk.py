@@ -53,7 +53,8 @@ class Walk:
         self.todo: deque[tuple[str, int, int, Json]] = deque()
 
     def emit(self, event: type[JobEvent], **fields: Any) -> None:
-        self.job.trigger_event(event, timestamp=self.facts.now, **fields)
+        fields["timestamp"] = self.facts.now
+        self.job.record(event, fields)
 
     def enter(self, node: str, parent: int, branch: int, payload: Json) -> None:
         """The token of a frame is to enter a node; `run` does it."""

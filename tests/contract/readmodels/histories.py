@@ -159,6 +159,8 @@ def _task_events(chance: random.Random, task: int, skill: str) -> Iterator[Event
                 yield [("TaskProgressed", {**who, "progress": 0.25, "message": "reading"})]
             if chance.random() < 0.5:
                 yield [("LeaseRenewed", {**who, "until": START + chance.randrange(10**9)})]
+            if chance.random() < 0.2:
+                yield [("TaskReturned", {**who, "dispatch_by": START + 5})]
         if attempt < 3 and chance.random() < 0.3:
             error = {"kind": "transient", "message": "try again"}
             if chance.random() < 0.5:

@@ -16,14 +16,19 @@ from services.api.dialects.avtomatika.limits import RateLimit
 from services.api.dialects.avtomatika.parts import AvtomatikaParts, NoWorkers
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
+from services.api.file_links import links_of
 from services.api.http import server_of
-from shared.application.clock import utc_now
+from shared.application.clock import now_seconds, utc_now
 from shared.application.collecting import collected
 from shared.application.endpoints import Endpoints
 from shared.application.expressions import evaluate
+from shared.application.files import Files
 from shared.application.ports import Decision
 from shared.domain.graph import Graph
 from shared.domain.job import Action, AwaitApproval, Dispatch, Facts, GoTo, Job, RunHandler, TaskSpec
+from shared.files.config import files_config
+from shared.files.observed import ObservedFiles
+from shared.files.opening import open_files, open_links
 from shared.settings import Settings
 from tests.unit.api.world import World as NativeWorld
 from tests.unit.api.world import world as native_world
@@ -91,8 +96,21 @@ class World:
             metrics=parts.metrics,
             workers=self.workers,
             rate=RateLimit(settings.rate_limit, 60.0) if settings.rate_limiting_enabled else None,
+            files=self._opened(settings),
         )
-        self.server = server_of(replace(parts, dialects=[dialect_of(self.parts)]))
+        dialects = [dialect_of(self.parts)]
+        if self.parts.files is not None:
+            dialects.append(links_of(self.parts.files, self.links))
+        self.server = server_of(replace(parts, dialects=dialects))
+
+    def _opened(self, settings: Settings) -> Files | None:
+        config = files_config(settings)
+        if config is None:
+            return None
+        links = open_links(config, now_seconds)
+        assert links is not None
+        self.links = links
+        return ObservedFiles(open_files(config, now_seconds), self.native.parts.metrics.file_operation)
 
     async def publish(self, name: str = "flow", **changes: Any) -> None:
         graph = {**FLOW, **changes}

@@ -227,3 +227,15 @@ def test_after_a_restart_the_first_window_of_a_rate_key_counts_as_full() -> None
     assert flow.open_windows(59.0) == set()
     assert flow.open_windows(61.0) == {"s"}
     assert flow.next("s", 61.0) is not None
+
+
+def test_a_skill_is_fed_while_more_is_in_flight_than_there_is_room_for() -> None:
+    flow = Flow()
+    flow.set_slots("s", 4)
+    tasks = [held(n) for n in range(4)]
+    assert not flow.is_fed("s", 0.0)
+    for number, fed in enumerate((False, False, True)):
+        flow.released(tasks[number], 0.0)
+        assert flow.is_fed("s", 0.0) is fed
+    flow.released(tasks[3], 0.0)
+    assert not flow.is_fed("s", 0.0), "without room there is nothing to gather"

@@ -182,12 +182,20 @@ class JobMachine(RuleBasedStateMachine):
         task, attempt = self.aim(dice)
         facts = self.facts
         at = facts.now_us if dice.number % 2 else None
-        self.twice(lambda: self.job.claim(task, attempt, dice.worker, LEASE, facts, started_at=at))
+        ahead = dice.number % 4 == 0
+        self.twice(
+            lambda: self.job.claim(task, attempt, dice.worker, LEASE, facts, started_at=at, ahead=ahead)
+        )
 
     def renew(self, dice: Dice) -> None:
         task, attempt = self.aim(dice)
         facts = self.facts
         self.twice(lambda: self.job.renew(task, attempt, dice.worker, LEASE, facts))
+
+    def give_back(self, dice: Dice) -> None:
+        task, attempt = self.aim(dice)
+        facts = self.facts
+        self.twice(lambda: self.job.give_back(task, attempt, dice.worker, facts))
 
     def progress(self, dice: Dice) -> None:
         task, attempt = self.aim(dice)
@@ -306,6 +314,7 @@ def moves() -> st.SearchStrategy[Callable[[JobMachine, Dice], None]]:
             JobMachine.renew,
             JobMachine.time_passes,
             JobMachine.break_down,
+            JobMachine.give_back,
             JobMachine.progress,
             JobMachine.time_passes,
             JobMachine.room_changes,

@@ -138,6 +138,7 @@ def nothing_is_released_while_paused(told: Told) -> None:
 def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
     attempts: dict[int, int] = {}
     holders: dict[int, str | None] = {}
+    lapsed: set[int] = set()
     for event in told.history:
         fields: Any = event
         match type(event).__name__:
@@ -147,6 +148,12 @@ def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
                 assert holders[fields.task] is None, "one worker holds a task"
                 holders[fields.task] = fields.worker
                 assert attempts[fields.task] == fields.attempt
+            case "TaskReturned":
+                assert holders[fields.task] == fields.worker, "only its holder gives a task back"
+                assert not (fields.lapsed and fields.task in lapsed), "that is believed once"
+                lapsed |= {fields.task} if fields.lapsed else set()
+                assert attempts[fields.task] == fields.attempt
+                holders[fields.task] = None
             case "TaskSucceeded" | "TaskFailed" | "LeaseRenewed" | "TaskProgressed":
                 assert attempts[fields.task] == fields.attempt
                 assert holders[fields.task] in (None, fields.worker)
@@ -174,6 +181,11 @@ def nothing_overdue_is_left(told: Told) -> None:
                     due["run", fields.task] = begun + seconds_us(seconds)
             case "LeaseRenewed":
                 due["task", fields.task] = fields.until
+            case "TaskReturned":
+                _forget(due, "task", fields.task)
+                claimed.discard(fields.task)
+                if fields.dispatch_by is not None:
+                    due["task", fields.task] = fields.dispatch_by
             case "TaskProgressed" if (
                 due.get(("task", fields.task)) == told.job.tasks[fields.task].dispatch_by
             ):

@@ -9,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from shared.domain.job import (
     Job,
+    claim_events,
     constructs,
     deadlines,
     effects,
@@ -99,7 +100,7 @@ def cancel_again(self: Job, facts: Any, reason: str = "", by: str = "") -> None:
     self.trigger_event(events.JobCancelled, timestamp=facts.now, reason=reason, by=by)
 
 
-def claimed_again(self: events.TaskClaimed, state: JobState) -> None:
+def claimed_again(self: claim_events.TaskClaimed, state: JobState) -> None:
     state.live_tasks[self.task].until = self.until
 
 
@@ -117,7 +118,8 @@ FAULTS: dict[str, Plant] = {
     "a branch is not counted out when it arrives": replaced(node_events.BranchArrived, "apply", nothing),
     "a loop ignores its width": replaced(constructs, "go_on", unbounded),
     "an iteration is not counted": replaced(node_events.IterationEnded, "apply", nothing),
-    "a claim is forgotten": replaced(events.TaskClaimed, "apply", claimed_again),
+    "a claim is forgotten": replaced(claim_events.TaskClaimed, "apply", claimed_again),
+    "what is given back stays its holder's": replaced(claim_events.TaskReturned, "apply", nothing),
     "the end of a child wakes nobody": replaced(waits, "child_ended", nothing),
     "what is released is asked for again": replaced(effects, "outstanding", too_much),
     "a timer goes on waiting when it fired": replaced(waits, "wake", nothing),

@@ -113,6 +113,72 @@ def test_a_renewal_without_a_claim_is_a_claim_of_a_running_task() -> None:
     assert story.job.status is Status.RUNNING
 
 
+def test_what_its_holder_gives_back_is_for_anybody_in_the_same_attempt() -> None:
+    story = Story(ONE)
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.job.progress(1, 1, "w1", 0.5, "half", story.facts)
+    story.events()
+    assert story.job.give_back(1, 1, "w2", story.facts) == ignored("foreign")
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.events() == ["ReportIgnored", "TaskReturned"]
+    assert story.job.status is Status.QUEUED
+    task = story.job.tasks[1]
+    assert (task.worker, task.until, task.started_at, task.progress, task.message) == (
+        None,
+        None,
+        None,
+        0,
+        None,
+    )
+    assert story.job.claim(1, 1, "w2", LEASE, story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w1", story.facts) == ignored("foreign")
+    assert story.job.succeed(1, 1, "w2", 1, story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w2", story.facts) == ignored("finished")
+
+
+def test_what_is_given_back_waits_no_longer_than_it_may() -> None:
+    story = Story(ONE, dispatch_timeout=5)
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.seconds = 4
+    story.job.give_back(1, 1, "w1", story.facts)
+    assert story.job.next_due == to_us(NOON) + 5_000_000
+    story.job.claim(1, 1, "w1", LEASE, story.facts)
+    story.seconds = 5
+    story.events()
+    story.job.give_back(1, 1, "w1", story.facts)
+    assert story.events()[:2] == ["TaskReturned", "TaskTimedOut"]
+    assert story.job.status is Status.TIMED_OUT
+
+
+def test_a_claim_made_ahead_that_ends_unseen_costs_no_attempt_once() -> None:
+    story = Story(ONE)
+    for again in (True, False):
+        story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+        story.seconds += 60
+        story.events()
+        story.job.expire(story.facts)
+        assert story.events()[:2] == (
+            ["TaskReturned", "TaskReleased"] if again else ["TaskTimedOut", "JobTimedOut"]
+        )
+    assert story.job.tasks[1].attempt == 1
+
+
+def test_a_claim_made_ahead_that_was_shown_to_be_begun_is_like_any_other() -> None:
+    for shown in ("renew", "progress"):
+        story = Story(ONE)
+        story.job.claim(1, 1, "w1", LEASE, story.facts, ahead=True)
+        story.seconds = 5
+        if shown == "renew":
+            story.job.renew(1, 1, "w1", LEASE, story.facts)
+        else:
+            story.job.progress(1, 1, "w1", 0.5, None, story.facts)
+        story.seconds = 65
+        story.events()
+        story.job.expire(story.facts)
+        assert story.events()[0] == "TaskTimedOut"
+
+
 def test_progress_only_grows_and_is_between_0_and_1() -> None:
     story = Story(ONE)
     story.events()

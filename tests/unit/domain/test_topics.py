@@ -10,8 +10,9 @@ from eventsourcing.domain import AggregateEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
 from shared.domain import worker, workflow
-from shared.domain.job import JobSpec, events, node_events, wait_events
+from shared.domain.job import JobSpec, claim_events, events, node_events, wait_events
 from shared.domain.job.events import JobAccepted, JobEvent, TaskOffered, made
+from shared.domain.schedule import timetable
 from shared.domain.topics import AGGREGATES, EVENTS, KINDS
 from shared.domain.values import Json
 from tests.unit.domain.given import ID, NOON
@@ -35,7 +36,7 @@ def is_json(hint: Any) -> bool:
 def test_every_event_of_the_domain_has_its_topic() -> None:
     declared = {
         value
-        for module in (events, node_events, wait_events, workflow, worker)
+        for module in (events, claim_events, node_events, wait_events, workflow, worker, timetable)
         for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, AggregateEvent)
@@ -53,6 +54,7 @@ def test_every_kind_of_aggregate_has_a_topic_that_is_no_import_path() -> None:
         "job": "Job",
         "workflow": "Workflow",
         "worker": "Worker",
+        "timetable": "Timetable",
     }
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from services.api.gateway.contracts import Contract
-from services.api.schemas import schema_of
+from shared.application.schemas import schema_of
 from shared.broker.errors import NoAnswer
 from tests.unit.gateway.desk import Inside, given, key, settle
 
@@ -78,6 +78,18 @@ async def test_a_task_that_nobody_polls_for_goes_back_within_a_second() -> None:
     assert inside.words(ack) == [b"-NAK"]
 
 
+async def test_what_went_back_unclaimed_is_asked_for_again_while_a_poll_waits() -> None:
+    inside = Inside()
+    inside.join("w1", "echo").lists_tasks = False
+    inside.poll("w1", "echo")
+    inside.deliver(1, delivered=2)
+    await settle()
+    assert inside.wanted["echo"] == 0
+    inside.hands.tick(inside.later(1.0))
+    await settle()
+    assert inside.wanted["echo"] == 1
+
+
 async def test_a_poll_that_comes_in_time_gets_the_oldest_task_that_waits_here() -> None:
     inside = Inside()
     inside.join("w1", "echo", "other")
@@ -123,7 +135,7 @@ async def test_what_was_granted_to_a_poll_that_is_gone_is_for_the_workers_next()
     assert len(inside.reports.asked) == 1
 
 
-async def test_a_worker_that_does_not_come_back_for_it_fails_what_it_was_granted() -> None:
+async def test_what_its_worker_does_not_come_back_for_is_given_back() -> None:
     inside = Inside()
     inside.join("w1", "echo")
     poll = inside.poll("w1", "echo")
@@ -131,10 +143,15 @@ async def test_a_worker_that_does_not_come_back_for_it_fails_what_it_was_granted
     inside.hands.gone(poll)
     inside.reports.asked[0].grant()
     await settle()
-    inside.hands.tick(inside.later(6))
-    failed = inside.reports.asked[1]
-    assert (failed.kind, failed.more["error"]["code"]) == ("result", "not_delivered")
-    assert inside.words(ack) == [b"+ACK"]
+    inside.hands.tick(inside.later(0.5))
+    assert len(inside.reports.asked) == 1
+    inside.hands.tick(inside.later(1.5))
+    back = inside.reports.asked[1]
+    assert (back.kind, back.worker, back.key) == ("return", "w1", key())
+    assert inside.words(ack) == []  # not before the dispatcher knows: another claim would be refused
+    back.answer(verdict="accepted")
+    await settle()
+    assert inside.words(ack) == [b"-NAK"]
     assert inside.runs.get(key()) is None
 
 

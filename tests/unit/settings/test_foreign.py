@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from shared.foreign_settings import MEANINGLESS, meaningless_variables
-from shared.settings import Settings, SettingsError, known_variables
+from shared.settings import Settings, SettingsError, known_variables, without_settings
 
 FOREIGN = {
     "CLIENTS_CONFIG_PATH": ("clients_file", "/c.toml", Path("/c.toml")),
     "WORKERS_CONFIG_PATH": ("workers_file", "/w.toml", Path("/w.toml")),
+    "SCHEDULES_CONFIG_PATH": ("schedules_file", "/s.toml", Path("/s.toml")),
+    "TZ": ("timezone", "Europe/Moscow", "Europe/Moscow"),
     "CLIENT_API_PREFIX": ("client_api_prefix", "/clients/", "clients"),
     "ENABLE_CLIENT_API": ("client_api_enabled", "false", False),
     "RATE_LIMITING_ENABLED": ("rate_limiting_enabled", "true", True),
@@ -25,6 +27,11 @@ FOREIGN = {
     "DISPATCHER_SOFT_LIMIT": ("dispatcher_soft_limit", "4", 4),
     "S3_ENDPOINT_URL": ("s3_endpoint", "http://s3", "http://s3"),
     "S3_DEFAULT_BUCKET": ("s3_bucket", "b", "b"),
+    "S3_ACCESS_KEY": ("s3_access_key", "k", "k"),
+    "S3_SECRET_KEY": ("s3_secret_key", "s", "s"),
+    "S3_REGION": ("s3_region", "eu", "eu"),
+    "S3_MAX_CONCURRENCY": ("s3_concurrency", "7", 7),
+    "S3_AUTO_CLEANUP": ("s3_cleanup", "false", False),
     "TASK_FILES_DIR": ("task_files", "/f", Path("/f")),
     "CLIENT_TOKEN": ("client_token", "c", "c"),
     "GLOBAL_WORKER_TOKEN": ("worker_token", "w", "w"),
@@ -42,7 +49,7 @@ NAMED = [
     "MAX_POLICY_SIZE_BYTES", "DETAILED_API_RESPONSES", "S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY",
     "S3_REGION", "S3_DEFAULT_BUCKET", "S3_MAX_CONCURRENCY", "S3_AUTO_CLEANUP", "WORKERS_CONFIG_PATH",
     "CLIENTS_CONFIG_PATH", "SCHEDULES_CONFIG_PATH", "BLUEPRINTS_DIR", "TASK_FILES_DIR",
-    "STRICT_EVENT_VALIDATION", "ORCHESTRATOR_SECRET_KEY", "AUDIT_SALT", "LOG_FORMAT",
+    "STRICT_EVENT_VALIDATION", "ORCHESTRATOR_SECRET_KEY", "AUDIT_SALT", "LOG_FORMAT", "TZ",
 ]
 # fmt: on
 
@@ -52,6 +59,10 @@ def test_a_foreign_name_sets_what_it_means(name: str, monkeypatch: pytest.Monkey
     field, text, value = FOREIGN[name]
     monkeypatch.setenv(name, text)
     assert getattr(Settings.from_env(), field) == value
+
+
+def test_the_time_zone_stays_in_the_environment_of_what_is_started() -> None:
+    assert without_settings({"TZ": "Asia/Tokyo", "CLIENT_TOKEN": "t"}) == {"TZ": "Asia/Tokyo"}
 
 
 def test_host_and_port_make_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,17 @@ def test_a_workflow_and_a_worker_are_shown() -> None:
     worker = WorkerSummary("id")
     worker.apply("WorkerRegistered", {"name": "w1", "skills": ["s"]}, AT, 4)
     assert worker.to_public()["registered_at"] == "2025-11-21T04:00:00.123456Z"
+
+
+def test_what_is_given_back_waits_again_and_is_nobodys() -> None:
+    job = JobSummary("id")
+    job.apply("JobAccepted", {"skill": "resize"}, AT, 5)
+    job.apply(
+        "TaskReleased", {"task": 1, "skill": "resize", "run_timeout": 5.0, "dispatch_by": AT + 9}, AT, 5
+    )
+    job.apply("TaskClaimed", {"task": 1, "attempt": 1, "worker": "w1", "until": AT + 8}, AT + 1, 6)
+    job.apply("TaskReturned", {"task": 1, "attempt": 1, "worker": "w1", "dispatch_by": AT + 9}, AT + 2, 7)
+    assert (job.status, job.worker, job.dues) == ("queued", None, {"waiting-1": AT + 9})
+    job.apply("TaskClaimed", {"task": 1, "attempt": 1, "worker": "w2", "until": AT + 8}, AT + 1, 8)
+    job.apply("TaskReturned", {"task": 1, "attempt": 1, "worker": "w2"}, AT + 2, 9)
+    assert job.dues == {}

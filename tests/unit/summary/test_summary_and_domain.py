@@ -204,6 +204,8 @@ def _command(chance: random.Random, walker: Walker) -> Callable[[Job, Facts], ob
     ]
     if chance.random() < 0.1:
         commands = [lambda j, f: j.pause(f), lambda j, f: j.resume(f), lambda j, f: j.resume(f)]
+    if chance.random() < 0.02:
+        commands = [lambda j, f: j.give_back(task, attempt, worker, f)]
     if chance.random() < 0.01:
         commands = [lambda j, f: j.cancel(f, "enough", "client:test")]
     return chance.choice(commands)
@@ -227,7 +229,7 @@ def test_the_summary_says_what_the_job_says_after_any_command() -> None:
     seen: set[str] = set()
     # The domain knows when a wake-up is due, and not that the sweep gives the broker a little longer.
     with patch.object(summary_fold, "WAKE_GRACE_US", 0):
-        for seed in range(200):
+        for seed in range(1500):
             try:
                 seen |= _walk(seed)
             except Exception as error:

@@ -33,6 +33,12 @@ def test_there_is_one_span_for_each_event_with_an_id_that_follows_from_it() -> N
     assert [span.span_id for span in spans] == [span_id(JOB, version) for version in (1, 2, 3, 4)]
 
 
+def test_a_job_of_a_schedule_begins_with_the_span_that_operators_look_for() -> None:
+    first, second = spans_of(accepted(skill=None, workflow="backup", trigger="schedule"))
+    assert (first.name, second.name) == ("Scheduler:Trigger:backup", "TaskReleased")
+    assert spans_of(accepted(trigger="parent"))[0].name == "JobAccepted"
+
+
 def test_without_a_client_s_trace_the_job_s_id_is_the_trace() -> None:
     assert {span.trace_id for span in spans_of(accepted(), commit(3, 300, *DONE))} == {JOB.hex}
 

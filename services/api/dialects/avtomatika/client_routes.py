@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from services.api.dialects.avtomatika import approvals
+from services.api.dialects.avtomatika import approvals, file_routes
 from services.api.dialects.avtomatika.answers import Refused, answer
 from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import find_job, guarded, job_commits
@@ -23,10 +23,8 @@ from shared.application.definitions import UnknownWorkflow
 Handler = Callable[[AvtomatikaParts, Client, Request], Awaitable[Response]]
 
 
-class ApiVersion(Convertor[str]):
-    """v and a number: anything else in its place is part of an endpoint."""
-
-    regex = r"v[0-9]+(?:\.[0-9]+)*"
+class Text(Convertor[str]):
+    """A part of a path, as it is."""
 
     def convert(self, value: str) -> str:
         return value
@@ -35,12 +33,25 @@ class ApiVersion(Convertor[str]):
         return value
 
 
+class ApiVersion(Text):
+    """v and a number: anything else in its place is part of an endpoint."""
+
+    regex = r"v[0-9]+(?:\.[0-9]+)*"
+
+
+class FileName(Text):
+    """All that follows, line ends too: what a file may be called is not for the router to say."""
+
+    regex = r"(?s:.*)"
+
+
 GRAPHVIZ: Final = "text/vnd.graphviz; charset=utf-8"
 
 
 def routes(parts: AvtomatikaParts) -> list[BaseRoute]:
     """Each path with and without a version, the catch-all last."""
     register_url_convertor("apiversion", ApiVersion())
+    register_url_convertor("filename", FileName())
     prefix = f"/{parts.settings.client_api_prefix}"
     found: list[BaseRoute] = []
     for base in (f"{prefix}/{{version:apiversion}}", prefix):
@@ -140,29 +151,14 @@ async def reload_workers(parts: AvtomatikaParts, client: Client, request: Reques
     return answer({"status": "worker_configs_reloaded"})
 
 
-async def upload_link(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
-    try:
-        int(request.query_params.get("expires_in", "3600"))
-    except ValueError:
-        raise Refused("expires_in must be an integer", 400) from None
-    if not request.query_params.get("filename"):
-        raise Refused("job_id and filename (query param) are required", 400)
-    return await files(parts, client, request)
-
-
-async def files(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
-    await job_commits(parts, client, request.path_params["job_id"])
-    raise Refused("S3 support is not enabled", 501)
-
-
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/jobs", list_jobs),
     ("GET", "/jobs/{job_id}", get_job),
     ("POST", "/jobs/{job_id}/cancel", cancel),
     ("GET", "/jobs/{job_id}/history", history),
-    ("GET", "/jobs/{job_id}/files/upload", upload_link),
-    ("PUT", "/jobs/{job_id}/files/content/{filename:path}", files),
-    ("GET", "/jobs/{job_id}/files/download/{filename:path}", files),
+    ("GET", "/jobs/{job_id}/files/upload", file_routes.upload_link),
+    ("PUT", "/jobs/{job_id}/files/content/{filename:filename}", file_routes.upload),
+    ("GET", "/jobs/{job_id}/files/download/{filename:filename}", file_routes.download),
     ("GET", "/blueprints/{name}/graph", graph),
     ("GET", "/workers", workers),
     ("GET", "/workers/catalog", catalog),

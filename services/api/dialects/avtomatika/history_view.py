@@ -11,6 +11,7 @@ from uuid import UUID
 
 from services.api.dialects.avtomatika.answers import shown
 from shared.application.blueprint_jobs import END, BlueprintJob, task_id
+from shared.application.files import RECORDED
 from shared.application.ids import derived_id
 from shared.application.ports import StoredCommit
 
@@ -31,6 +32,8 @@ TYPES: Final = {
     "JobQuarantined": "job_failed",
 }
 """What the documents name. Any other event goes by its own name, in lower case."""
+FILE_OPERATION: Final = "s3_operation"
+"""A handler moved a file; what, and how much, is the snapshot."""
 
 
 def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, Any]]:
@@ -51,6 +54,8 @@ def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, 
                 "duration_ms": since.duration(topic, data, commit.at),
                 "context_snapshot": shown(job.state()),
             }
+            if entry["event_type"] == FILE_OPERATION:
+                entry["context_snapshot"] = entry.pop("payload")
             entries.append(shown(entry))
     return entries
 
@@ -58,7 +63,8 @@ def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, 
 def type_of(topic: str, data: Mapping[str, Any]) -> str:
     """The event's name in the dialect."""
     if topic == "EventEmitted":
-        return f"worker_event:{data['name']}"
+        handlers = str(data.get("by", "")).startswith("handler:")
+        return FILE_OPERATION if handlers and data["name"] == RECORDED else f"worker_event:{data['name']}"
     return TYPES.get(topic) or _WORD.sub("_", topic).lower()
 
 

@@ -14,6 +14,7 @@ from services.api.reads import Reads
 from shared.application.commands import Dispatcher
 from shared.application.definitions import Definitions
 from shared.application.endpoints import Endpoints
+from shared.application.files import Files
 from shared.application.ports import Journal
 from shared.application.submit import Submit
 from shared.settings import Settings
@@ -43,7 +44,9 @@ class NoWorkers:
 
 @dataclass(frozen=True, slots=True)
 class AvtomatikaParts:
-    """Everything that a route may need. `flush` is None where nothing may be thrown away."""
+    """Everything that a route may need. `flush` is None where nothing may be thrown away,
+    `files` where no store of files is set.
+    """
 
     journal: Journal
     reads: Reads
@@ -59,6 +62,7 @@ class AvtomatikaParts:
     flush: Flush | None = None
     workers: WorkerDirectory = field(default_factory=NoWorkers)
     worker_door: WorkerDoor | None = None
+    files: Files | None = None
 
     @property
     def dev(self) -> bool:

@@ -7,11 +7,12 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.bodies import ClientGone
 from services.api.dialects.avtomatika import client_routes, public_routes, worker_routes
 from services.api.dialects.avtomatika.answers import Refused, refused
+from services.api.dialects.avtomatika.file_routes import AS_ASKED
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.front import Dialect
 from services.api.problems import Problem
@@ -19,6 +20,7 @@ from services.api.translation import problem_of
 
 log = logging.getLogger(__name__)
 
+WORKERS: Final = "/_worker/"
 PROTOCOL: Final = b"1.0b15"
 """The version of the workers' protocol that is spoken, told with every answer."""
 
@@ -30,20 +32,22 @@ def dialect_of(parts: AvtomatikaParts) -> Dialect:
     if parts.settings.client_api_enabled:
         routes += client_routes.routes(parts)
         segments.add(parts.settings.client_api_prefix)
-    return Dialect(frozenset(segments), Door(routes))
+    return Dialect(frozenset(segments), Door(routes, parts.worker_door))
 
 
 class Door:
     """Tolerates extra slashes, and answers every error as {"error": text}."""
 
-    def __init__(self, routes: list[BaseRoute]) -> None:
+    def __init__(self, routes: list[BaseRoute], workers: ASGIApp | None = None) -> None:
+        """`workers` answers all requests below `/_worker/`: they carry the load, so no route is matched."""
+        self._workers = workers
         self._router = Router(routes, redirect_slashes=False, default=_nothing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if "//" in path or path.endswith("/"):
             path = _SLASHES.sub("/", path).rstrip("/")
-            scope = {**scope, "path": path, "raw_path": path.encode()}
+            scope = {**scope, "path": path, "raw_path": path.encode(), AS_ASKED: scope["path"]}
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
@@ -57,8 +61,9 @@ class Door:
                 message["headers"] = [*message.get("headers", ()), (b"x-rxon-version", PROTOCOL)]
             await send(message)
 
+        direct = self._workers if path.startswith(WORKERS) else None
         try:
-            await self._router(scope, receive, marked)
+            await (direct or self._router)(scope, receive, marked)
         except ClientGone:
             return
         except Exception as error:

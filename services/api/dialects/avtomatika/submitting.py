@@ -13,12 +13,12 @@ from services.api.dialects.avtomatika.answers import Refused, answer
 from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
-from services.api.schemas import UnusableSchema, schema_of
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
-from shared.application.blueprint_jobs import RESERVED, RESULT_TIMEOUT, SECURITY
+from shared.application.blueprint_jobs import CLIENT_TAG, RESERVED, RESULT_TIMEOUT, SECURITY, attempts
 from shared.application.clock import now_us
 from shared.application.definitions import Definition, UnknownWorkflow
 from shared.application.ids import new_id
+from shared.application.inputs import input_problem
 from shared.application.submit import REQUEST_DIGEST, job_id_of
 from shared.domain.job.spec import JobSpec
 from shared.domain.job.walk import MAX_DEPTH
@@ -29,7 +29,7 @@ T = TypeVar("T")
 ORIGIN: Final = "avtomatika"
 CLIENT: Final = "daybook.client"
 """The metadata key under which handlers find who the client is (never a token)."""
-TAG: Final = "client"
+TAG: Final = CLIENT_TAG
 """The tag by which a client's jobs are listed."""
 
 
@@ -123,12 +123,7 @@ def spec_of(
         deadline=None if deadline is None else now_us() + round(deadline * 1_000_000),
         dispatch_timeout=order.dispatch_timeout,
         run_timeout=settings.worker_timeout_seconds if deadline is None else None,
-        retry={
-            "max_attempts": settings.job_max_retries + 1,
-            "base": 0,
-            "when_exhausted": "quarantine",
-            "quarantine": ["permanent", "contract_violation"],
-        },
+        retry=attempts(settings.job_max_retries),
         webhook_url=order.webhook_url,
         trace=trace,
         metadata=metadata or None,
@@ -180,14 +175,7 @@ def _transitions(body: Mapping[str, Any], most: int) -> int:
 
 
 def _check_input(name: str, definition: Definition, initial_data: dict[str, Any]) -> None:
-    meta = definition.graph.document.get("meta")
-    schema = meta.get("input_schema") if isinstance(meta, dict) else None
-    if not isinstance(schema, dict):
-        return
-    try:
-        problem = schema_of(schema).problem(initial_data)
-    except UnusableSchema:
-        return  # it binds nobody; publishing it is where it is refused
+    problem = input_problem(definition.graph, initial_data)
     if problem is not None:
         raise _wrong(f"Input validation failed for blueprint '{name}': {problem}")
 

@@ -18,7 +18,7 @@ def judged(gateway: Gateway, worker: str, run: Run | None, result: Result) -> Re
     """
     if run is None or run.worker != worker or result.status not in (None, "success"):
         return result
-    schema = gateway.contract(worker, run.skill).gives
+    schema = gateway.roster.contract(worker, run.skill).gives
     problem = None if schema is None else schema.problem(result.data)
     if problem is None:
         return result
@@ -32,7 +32,7 @@ def breach(gateway: Gateway, worker: str, run: Run | None, event: str, payload: 
     """What is wrong with an event by the schema that its skill has for it; None when nothing is."""
     if run is None or run.worker != worker:
         return None
-    schema = gateway.contract(worker, run.skill).tells.get(event)
+    schema = gateway.roster.contract(worker, run.skill).tells.get(event)
     return None if schema is None else schema.problem(payload)
 
 
@@ -41,7 +41,7 @@ async def refused(gateway: Gateway, worker: str, handed: Handed) -> bool:
     itself would have made it fail.
     """
     task = handed.task
-    problem = gateway.contract(worker, task.skill).refuses(task.params)
+    problem = gateway.roster.contract(worker, task.skill).refuses(task.params)
     if problem is None:
         return False
     text = f"params do not match the input_schema of skill {task.skill!r}: {problem}"

@@ -14,6 +14,7 @@ class Capabilities(msgspec.Struct):
     hostname: str | None = None
     cost_per_skill: dict[str, float] | None = None
     extra: Object | None = None
+    s3_config_hash: object = None
 
 
 class Resources(msgspec.Struct):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
@@ -26,9 +26,10 @@ from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.dialects.avtomatika.worker_limits import TooOften, WorkerLimits
 from services.api.dialects.avtomatika.worker_socket import Sockets
 from services.api.front import Answer, respond
-from services.api.gateway.gateway import Gateway, UnknownWorker
+from services.api.gateway.gateway import Gateway
 from services.api.gateway.greeting import HelloRefused
 from services.api.gateway.polls import Poll
+from services.api.gateway.roster import UnknownWorker
 from services.api.metrics import Metrics
 from services.api.problems import Problem
 from shared.application.clock import now_us
@@ -41,20 +42,16 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PROTOCOL: Final = "1.0b15"
+OTHER_FILES: Final = "Your S3 settings are not those of the orchestrator: files will not be found"
 LONGEST_POLL_SECONDS: Final = 300.0
 LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
 """Of what a worker sends; a result may be larger than what clients submit."""
 
 
 def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
-    """The endpoints; none where no worker may come."""
+    """The workers' sockets; none where no worker may come. Their requests go to the door unmatched."""
     door = parts.worker_door
-    if door is None:
-        return []
-    return [
-        WebSocketRoute("/_worker/ws/{worker_id}", door.sockets),
-        Route("/_worker/{rest:path}", door, include_in_schema=False),
-    ]
+    return [] if door is None else [WebSocketRoute("/_worker/ws/{worker_id}", door.sockets)]
 
 
 class Call:
@@ -89,12 +86,13 @@ class WorkerDoor:
         metrics: Metrics | None = None,
         *,
         limits: WorkerLimits,
+        files_hash: str | None = None,
         strict_events: bool = True,
     ) -> None:
-        """`poll_seconds` is how long a poll is held that does not say; `strict_events` refuses those that
-        break their skill's schema.
+        """`poll_seconds` is how long a poll is held that does not say; `files_hash` names our bucket;
+        `strict_events` refuses those that break their skill's schema.
         """
-        self._limits = limits
+        self._limits, self._files_hash = limits, files_hash
         self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
         self._metrics = metrics or Metrics()
         self._events = Events(gateway, strict=strict_events)
@@ -176,32 +174,36 @@ class WorkerDoor:
             raise Denied(403, "Immediate sender ID mismatch", "identity")
         self._verify(call, document, worker)
         registration = _decoded(models.registration_of, body, "WorkerRegistration")
-        promised, problems = translation.contracts_of(registration)
-        await self._gateway.register(translation.profile_of(registration, document, promised))
-        warning = {"warning": "; ".join(problems)} if problems else {}
-        return accepted({"status": "registered", "version": PROTOCOL, **warning})
+        promised, warnings = translation.contracts_of(registration)
+        await self._gateway.roster.register(translation.profile_of(registration, document, promised))
+        theirs = registration.capabilities.s3_config_hash if registration.capabilities else None
+        if theirs and self._files_hash and theirs != self._files_hash:
+            log.warning("worker %s has other S3 settings", worker)
+            warnings.append(OTHER_FILES)
+        told = {"warning": "; ".join(warnings)} if warnings else {}
+        return accepted({"status": "registered", "version": PROTOCOL, **told})
 
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
         if not body or body == b"{}":
-            self._gateway.touch(worker)
+            self._gateway.roster.touch(worker)
             return accepted({"status": "ttl_refreshed"})
         beat = _decoded(models.heartbeat_of, body, "Heartbeat")
         document = _document(body)
         self._verify(call, document, worker)
-        words = self._gateway.words(worker)
+        words = self._gateway.roster.words(worker)
         if beat.status == "offline":
-            self._gateway.leave(worker)
+            self._gateway.roster.leave(worker)
         elif beat.supported_skills:
             changed = {**words, "supported_skills": document["supported_skills"]}
             changed["skills_hash"] = beat.skills_hash
             registration = msgspec.convert(changed, models.Registration)
             promised, _ = translation.contracts_of(registration)
-            self._gateway.reskill(translation.profile_of(registration, changed, promised))
+            self._gateway.roster.reskill(translation.profile_of(registration, changed, promised))
             words = changed
         listed = beat.current_tasks or []
         keys = [key for key in map(key_of, listed) if key is not None]
-        unwanted = self._gateway.heartbeat(
+        unwanted = self._gateway.roster.heartbeat(
             worker,
             keys,
             status=beat.status or "idle",
@@ -227,7 +229,7 @@ class WorkerDoor:
             self._limits.give_back("poll", worker, call.token)
         if handed is None or await contracts.refused(self._gateway, worker, handed):
             return Answer(204, b"", [])
-        if self._gateway.is_hot(worker, handed.task.skill):
+        if self._gateway.roster.is_hot(worker, handed.task.skill):
             self._metrics.hot.inc()
         return accepted(translation.task_of(handed, now_us() // 1_000_000))
 
@@ -311,7 +313,7 @@ class HttpWorkers:
                 "reputation": 1.0,
                 "_internal_load": view.running,
             }
-            for view in self._gateway.workers()
+            for view in self._gateway.roster.workers()
         ]
 
     def reload(self) -> bool:

@@ -22,13 +22,13 @@ HERE = Path(__file__).parent
 def sdk_python() -> Path:
     """The interpreter of an environment that has the SDK; made when there is none yet."""
     given = os.environ.get("DAYBOOK_AVTOMATIKA_SDK")
-    home = Path(given) if given else Path(tempfile.gettempdir()) / f"daybook-avtomatika-worker-{VERSION}"
+    home = Path(given) if given else Path(tempfile.gettempdir()) / f"daybook-avtomatika-worker-s3-{VERSION}"
     python = home / "bin" / "python"
     if not python.exists():
         draft = Path(tempfile.mkdtemp(prefix=f"{home.name}-", dir=home.parent))
         subprocess.run([sys.executable, "-m", "venv", str(draft)], check=True)
         install = [str(draft / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, f"avtomatika-worker=={VERSION}"], check=True)
+        subprocess.run([*install, f"avtomatika-worker[s3]=={VERSION}"], check=True)
         with suppress(OSError):  # somebody else was faster: theirs is as good
             draft.rename(home)
     return python

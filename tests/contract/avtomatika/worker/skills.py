@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from avtomatika_worker import Worker  # type: ignore[import-not-found]  # it lives in another environment
 
@@ -59,6 +61,20 @@ async def tell(params: dict[str, Any], send_event: Any) -> dict[str, Any]:
 )
 async def strict(params: dict[str, Any]) -> dict[str, Any]:
     return {"data": {"twice": 2 * params["n"]}}
+
+
+@worker.skill("shout", version="1.0.0")  # type: ignore[untyped-decorator]
+async def shout(params: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """Gets a link to a file and gives a file, which the SDK uploads."""
+    return {"data": {"file": await asyncio.to_thread(_louder, params["link"], task_id)}}
+
+
+def _louder(link: str, task_id: str) -> str:
+    loud = Path(os.environ["TASK_FILES_DIR"]) / task_id / "loud.txt"
+    loud.parent.mkdir(parents=True, exist_ok=True)
+    with urlopen(link) as source:
+        loud.write_bytes(source.read().upper())
+    return str(loud)
 
 
 if __name__ == "__main__":

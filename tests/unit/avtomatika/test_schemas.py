@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.api.schemas import MAX_DEPTH, UnusableSchema, schema_of
+from shared.application.schemas import MAX_DEPTH, UnusableSchema, schema_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What a schedule of blueprints makes: a background job of the default client."""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from shared.application.blueprint_jobs import CLIENT_TAG, RESULT_TIMEOUT, SECURITY, TRIGGER_TAG, attempts
+from shared.application.definitions import Definitions
+from shared.application.inputs import input_problem
+from shared.application.ports import Journal
+from shared.application.submit import REQUEST_DIGEST, Submit
+from shared.blueprints.actions import CLIENT
+from shared.domain.errors import InvalidValue
+from shared.domain.job.spec import JobSpec
+from shared.domain.schedule import Fire
+from shared.domain.values import Json
+from shared.settings import Settings
+
+TENANT: Final = "default"
+OWNER: Final = "client"
+"""The client of CLIENT_TOKEN: it sees scheduled jobs, and may cancel them."""
+BY: Final = "system:scheduler"
+SCHEDULE: Final = "daybook.schedule"
+"""The metadata key that names schedule and planned time."""
+SCHEDULE_TAG: Final = "schedule"
+
+
+class BlueprintFiring:
+    """Submits the job of a fire, under the fire's id."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        submit: Submit,
+        definitions: Definitions,
+        settings: Settings,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._journal, self._submit, self._definitions = journal, submit, definitions
+        self._settings, self._now_us = settings, now_us
+
+    async def fire(self, name: str, job: Mapping[str, Json], fire: Fire) -> bool:
+        """Whether this made the job."""
+        blueprint = str(job["blueprint"])
+        definition = await self._definitions.find(TENANT, blueprint, None, None)
+        problem = input_problem(definition.graph, job["input_data"])
+        if problem is not None:
+            raise InvalidValue(f"Input validation failed for blueprint {blueprint!r}: {problem}")
+        # Whoever repeats the fire means the same job, even if the timetable has changed meanwhile.
+        digest = sha256(fire.job.bytes).hexdigest()
+        spec = self._spec(name, job, fire, digest, definition.version, definition.hash)
+        submitted = await self._submit(fire.job, spec, definition.graph, BY, digest)
+        return submitted.created
+
+    async def has_fired(self, fire: Fire) -> bool:
+        """Whether the fire's job is there."""
+        return bool(await self._journal.history("job", fire.job))
+
+    def _spec(
+        self, name: str, job: Mapping[str, Any], fire: Fire, digest: str, version: int | None, definition: str
+    ) -> JobSpec:
+        result_timeout = job.get("result_timeout")
+        own: dict[str, Any] = {
+            CLIENT: {"plan": "system", "params": {"source": f"scheduler:{name}"}},
+            RESULT_TIMEOUT: result_timeout,
+            SECURITY: job.get("security"),
+            SCHEDULE: {"name": name, "planned": fire.planned.isoformat()},
+            REQUEST_DIGEST: digest,
+        }
+        settings = self._settings
+        return JobSpec(
+            workflow=str(job["blueprint"]),
+            version=version,
+            definition=definition,
+            input=job["input_data"],
+            tenant=TENANT,
+            owner=OWNER,
+            tags={CLIENT_TAG: OWNER, SCHEDULE_TAG: name, **dict([TRIGGER_TAG])},
+            origin="avtomatika",
+            deadline=None if result_timeout is None else self._now_us() + result_timeout * 1_000_000,
+            dispatch_timeout=job.get("dispatch_timeout"),
+            run_timeout=settings.worker_timeout_seconds if result_timeout is None else None,
+            retry=attempts(settings.job_max_retries),
+            metadata={**job.get("metadata", {}), **{k: v for k, v in own.items() if v is not None}},
+            max_transitions=settings.max_transitions_per_job,
+            trigger="schedule",
+        )
