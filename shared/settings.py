@@ -215,6 +215,8 @@ class Settings(BaseSettings):
         100, validation_alias=_named("handlers_at_once", "EXECUTOR_MAX_CONCURRENT_JOBS")
     )
     """Handlers under way at a time, each of another job."""
+    snapshot_events: Count = 500
+    """A snapshot of a job is taken after so many events, so that it loads fast (docs/decisions/0009)."""
     sweep_seconds: Seconds = 0.5
     """How often the scheduler looks for jobs that are due."""
     stop_seconds: Seconds = 8.0

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,8 +20,10 @@ from services.dispatcher.graphs import PinnedGraphs
 from services.dispatcher.handlers import Handlers
 from services.dispatcher.interrupts import Interrupts
 from services.dispatcher.queues import Queues
+from services.dispatcher.rates import MOST_RELEASES, RATED, count_rates
 from services.dispatcher.recovery import recover
 from services.dispatcher.register import Register
+from services.dispatcher.snapshots import SnapshotKeeper
 from services.dispatcher.wakeups import WakeUps, declare_wakeup_queue
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
@@ -38,7 +41,11 @@ from shared.domain.job import Job
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.files.config import files_config
 from shared.journal.codec import Codec
+from shared.journal.job_states import JobStates
 from shared.journal.journal import JetStreamJournal
+from shared.journal.recent import releases_since
+from shared.journal.snapshot_stream import JetStreamSnapshots
+from shared.journal.snapshots import Kind, Snapshots
 from shared.process import Process
 from shared.readmodels.opening import read_model
 from shared.settings import Settings
@@ -61,10 +68,11 @@ async def main(settings: Settings, process: Process) -> None:
         policy.must_hold(settings.profile)
         publisher = await Publisher.start(connection)
         codec = Codec(EVENTS, AGGREGATES)
-        journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always)
+        snapshots = Snapshots(JetStreamSnapshots(publisher), {Job: Kind("job", JobStates())})
+        keeper = SnapshotKeeper(snapshots, settings.snapshot_events)
+        journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always, snapshots=snapshots)
         definitions = Definitions(journal)
-        beginning = await journal.last_sequence() == 0
-        flow = Flow(blind_since=None if beginning else time.monotonic())
+        flow = Flow(recovering=True)
         follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
         submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
@@ -76,7 +84,8 @@ async def main(settings: Settings, process: Process) -> None:
             definitions,
             None if files is None else msgspec.to_builtins(files),
         )
-        desk = Desk(journal, journal.submit, PinnedGraphs(definitions), follow_up, evaluate, _folding(codec))
+        graphs, fold = PinnedGraphs(definitions), _folding(codec)
+        desk = Desk(journal, journal.submit, graphs, follow_up, evaluate, fold, keeper=keeper)
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)
         register = Register(journal, utc_now)
@@ -94,8 +103,11 @@ async def main(settings: Settings, process: Process) -> None:
                 group.create_task(_repeat(settings.beat_seconds / 2, _sweeping(crew))),
                 group.create_task(_repeat(0.05, _ticking(follow_up))),
                 group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
+                group.create_task(keeper.run()),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
+            releases = partial(releases_since, connection, codec, most=MOST_RELEASES, holding=RATED)
+            await count_rates(releases, flow, utc_now(), time.monotonic())
             publish = PublishWorkflow(journal, definitions, utc_now)
             await handlers.publish(publish)
             running.append(group.create_task(handlers.watch(publish)))
@@ -112,6 +124,7 @@ async def main(settings: Settings, process: Process) -> None:
                 task.cancel()
         await follow_up.stop()
         await desk.stop()
+        await keeper.flush()
         await handlers.stop()
         await publisher.stop()
         if asked is not None:

@@ -86,7 +86,7 @@ class Command:
 
 @dataclass(slots=True)
 class Slot:
-    """One job on the desk.
+    """One job on the desk. `snapshot` is the version of its newest snapshot, 0 for none.
 
     `observed` is the version up to which the watchers of events have seen it, `told` the version up to which
     the journal has told of it; `begun` names what was begun for its state, so that it is begun once.
@@ -102,6 +102,7 @@ class Slot:
     busy: bool = False
     waiting: deque[Command] = field(default_factory=deque)
     begun: set[str] = field(default_factory=set)
+    snapshot: int = 0
 
 
 class Watcher(Protocol):
@@ -132,6 +133,14 @@ class Graphs(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Who keeps snapshots of jobs."""
+
+    def stored(self, slot: Slot) -> None:
+        """A decision about the job was stored, or the job was loaded. Takes no time that anyone waits for."""
+        ...
+
+
 Submit = Callable[[Decision], "tuple[asyncio.Future[int], bytes]"]
 """Store a decision: the stream sequence to come, and the SHA-256 of its last commit."""
 
@@ -151,6 +160,7 @@ class Desk:
         evaluate: Evaluate,
         fold: Fold,
         *,
+        keeper: Keeper | None = None,
         capacity: int = 20_000,
     ) -> None:
         self._journal = journal
@@ -159,6 +169,7 @@ class Desk:
         self._watcher = watcher
         self._evaluate = evaluate
         self._fold = fold
+        self._keeper = keeper
         self._capacity = capacity
         self._slots: dict[UUID, Slot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -318,6 +329,8 @@ class Desk:
             for command, answer, changed in decided:
                 command.done(Done(answer, job, slot.sequence, changed))
             self._watcher.follow_up(slot, topics)
+            if self._keeper is not None:
+                self._keeper.stored(slot)
         else:
             self._not_stored(slot, [command for command, _, _ in decided], problem)
         self._serve(slot)
@@ -350,6 +363,7 @@ class Desk:
                     problem = Missing()
                 else:
                     slot.job, slot.tip, slot.sequence = recorded.aggregate, recorded.tip, recorded.sequence
+                    slot.snapshot = recorded.snapshot
                     if recorded.sequence <= self.position:
                         slot.told = slot.job.version
             if slot.job is not None:
@@ -362,6 +376,8 @@ class Desk:
         finally:
             slot.busy = False
         if problem is None:
+            if self._keeper is not None:
+                self._keeper.stored(slot)
             self._watcher.follow_up(slot)
             self._serve(slot)
             self._leave_if_over(slot)

@@ -8,7 +8,7 @@ turn between tenants inside equal urgency, first in first out inside a tenant.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -106,12 +106,10 @@ class _Lane:
 class Flow:
     """What is held and what is in flight, over all skills and limit keys."""
 
-    def __init__(self, blind_since: float | None = None) -> None:
-        """`blind_since` is when this process began without knowing what was released before.
-
-        What a rate key used up before that is unknown then, so its first window counts as full.
-        """
-        self._blind_since = blind_since
+    def __init__(self, *, recovering: bool = False) -> None:
+        """`recovering`: what is released counts for no rate window until `count_from` tells of the past."""
+        self._counting = not recovering
+        self._blind_since: float | None = None
         self._lanes: dict[str, _Lane] = {}
         self._flying: dict[TaskKey, tuple[str, tuple[Limit, ...], str]] = {}
         self._users: dict[tuple[str, str], set[TaskKey]] = {}
@@ -157,8 +155,25 @@ class Flow:
             name = (held.tenant, limit.key)
             if limit.per_seconds is None:
                 self._users.setdefault(name, set()).add(held.key)
-            else:
+            elif self._counting:
                 self._window(name, limit).append(now)
+
+    def longest_window(self) -> float:
+        """The longest window in seconds of a rate key that a held task waits for; 0 when there is none."""
+        held = (entry[1] for lane in self._lanes.values() for entry in lane.waiting.values())
+        return max((limit.per_seconds or 0.0 for task in held for limit in task.limits), default=0.0)
+
+    def count_from(self, since: float | None, releases: Iterable[tuple[str, Limit, float]]) -> None:
+        """The end of a recovery: what was released of each rate key (tenant, limit, when), oldest first.
+
+        `since` is how far back that goes, None when to the beginning. What was released before is not known
+        and counts as everything a key allows, at that moment: a window that began before it is full.
+        """
+        self._blind_since = since
+        self._releases = {}
+        for tenant, limit, at in releases:
+            self._window((tenant, limit.key), limit).append(at)
+        self._counting = True
 
     def ended(self, key: TaskKey, now: float) -> str | None:
         """A task left the queue or its worker: its place is free. Its skill; None if it was not in flight."""
@@ -269,7 +284,7 @@ class Flow:
         return None
 
     def _window(self, name: tuple[str, str], limit: Limit) -> deque[float]:
-        """When tasks of a rate key were released; a key that is new to this process counts as used up."""
+        """When tasks of a rate key were released; what is not known counts as used up."""
         releases = self._releases.get(name)
         if releases is None:
             before = [] if self._blind_since is None else [self._blind_since] * limit.limit

@@ -54,6 +54,7 @@ async def main(settings: Settings, process: Process) -> None:
             tenant=TENANT,
             source=SOURCE,
         )
+        await file.open()
         reads = read_model(settings.readmodel_url, settings.data, threads=1)
         sweep = Sweep(reads, BrokerDispatcher(publisher), now_us, every_seconds=settings.sweep_seconds)
         try:

@@ -40,14 +40,30 @@ class TimetableFile:
         tenant: str,
         source: str,
     ) -> None:
-        """`read` raises BadSchedules, here too: a system does not start with schedules that nobody
-        understands. Without a file there are no schedules.
-        """
+        """`read` raises BadSchedules. Without a file there are no schedules."""
         self._file, self._read, self._publish, self._clockwork = file, read, publish, clockwork
         self._tenant, self._source = tenant, source
         self._stamp = _stamp(file)
-        self._entries: Entries | None = {} if file is None else read(file)
+        self._entries: Entries | None = {}
         self._trouble = ""
+
+    async def open(self) -> None:
+        """Read the file for the first time.
+
+        Raises BadSchedules unless schedules are in force already: a system does not begin with schedules that
+        nobody understands, but one that was restarted goes on with those it had.
+        """
+        if self._file is None:
+            return
+        try:
+            self._entries = self._read(self._file)
+        except BadSchedules as problem:
+            timetable = await self._publish.in_force(self._tenant, self._source)
+            if timetable is None or not timetable.entries:
+                raise
+            log.error("%s; the schedules stay as they were", problem)
+            self._entries = None
+            self._clockwork.set(timetable)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Publish what the file says, now and after each change."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -36,11 +36,15 @@ class Appended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded(Generic[A]):
-    """An aggregate as its stored commits give it, with the sequence and SHA-256 of the last of them."""
+    """An aggregate as its stored commits give it, with the sequence and SHA-256 of the last of them.
+
+    `snapshot` is the version of the snapshot that it was loaded from, 0 when it was folded from all commits.
+    """
 
     aggregate: A
     sequence: int
     tip: bytes
+    snapshot: int = field(default=0, compare=False)
 
 
 class StoredCommit(msgspec.Struct, frozen=True):

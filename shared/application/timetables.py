@@ -45,3 +45,8 @@ class PublishTimetable:
                 continue
             return timetable
         raise AssertionError("the last try returns or raises")
+
+    async def in_force(self, tenant: str, source: str) -> Timetable | None:
+        """What was published last, None when nothing ever was. Raises JournalError."""
+        recorded = await self._journal.load(Timetable, timetable_id(tenant, source))
+        return None if recorded is None else recorded.aggregate

@@ -9,7 +9,7 @@ from nats.errors import Error as NatsError
 
 from shared.broker.connection import Connection
 from shared.broker.errors import BrokerUnavailable, Refused, UnsafeBroker
-from shared.broker.subjects import COUNTERS, JOURNAL, TIMERS, USES
+from shared.broker.subjects import COUNTERS, JOURNAL, SNAPSHOTS, TIMERS, USES
 
 Settings = dict[str, Any]
 
@@ -51,6 +51,17 @@ STREAMS: dict[str, Settings] = {
         "storage": "file",
         "retention": "limits",
         "max_age": 2 * DAY_NS,
+        "allow_direct": True,
+    },
+    # A cache (docs/decisions/0009): whatever is dropped here costs time and nothing else.
+    SNAPSHOTS: {
+        "subjects": ["snapshot.>"],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "max_age": 7 * 24 * 3600 * 1_000_000_000,
+        "max_bytes": 256 * 1024 * 1024,
         "allow_direct": True,
     },
 }

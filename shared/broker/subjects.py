@@ -15,6 +15,7 @@ JOURNAL = "JOURNAL"
 TIMERS = "TIMERS"
 COUNTERS = "COUNTERS"
 USES = "USES"
+SNAPSHOTS = "SNAPSHOTS"
 
 LANES = "lanes"
 HELLOS = "worker.*.hello"
@@ -28,6 +29,8 @@ CONTROLS = "control.>"
 
 PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
+RELEASES = "journal.job.*.*.run.>"
+"""All commits that release a task."""
 PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
 
 
@@ -77,6 +80,11 @@ def commit_subject(kind: str, id: UUID, n: int, skill: str | None = None) -> str
 def aggregate_filter(kind: str, id: UUID) -> str:  # noqa: A002
     """All commits of one aggregate."""
     return f"journal.{kind}.{id_token(id)}.>"
+
+
+def snapshot(kind: str, id: UUID) -> str:  # noqa: A002
+    """Where the snapshot of an aggregate lies."""
+    return f"snapshot.{kind}.{id_token(id)}"
 
 
 def kind_filter(kind: str) -> str:

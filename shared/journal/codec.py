@@ -158,7 +158,7 @@ def caught_up(codec: Codec, recorded: Recorded[A], commits: Sequence[StoredCommi
         return recorded
     folded = codec.fold(type(aggregate), commits, aggregate)
     assert folded is not None
-    return Recorded(folded, commits[-1].sequence, tip)
+    return Recorded(folded, commits[-1].sequence, tip, recorded.snapshot)
 
 
 class _Content(msgspec.Struct, gc=False):

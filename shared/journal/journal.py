@@ -24,7 +24,8 @@ from shared.journal.chain import verify
 from shared.journal.codec import Codec, caught_up
 from shared.journal.commits import Commits, Entry, MeasuredCommits, PipelinedCommits, messages_of
 from shared.journal.follow import follow
-from shared.journal.read import read_after, read_aggregate
+from shared.journal.read import StoredMessage, read_after, read_aggregate, read_at, read_short
+from shared.journal.snapshots import Snapshots
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -42,15 +43,18 @@ class JetStreamJournal:
         *,
         sync_always: bool,
         timeout: float = 5.0,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """`sync_always` says that each write is synced, so that appends are grouped.
 
         An append, and each request of a load, ends within `timeout` seconds, whatever the broker does.
+        Long aggregates are loaded from their `snapshots`; the journal only reads those.
         """
         self.publisher = publisher
         self.codec = codec
         self.sync_always = sync_always
         self.timeout = timeout
+        self.snapshots = snapshots
         self._connection = publisher.connection
         self._loop = asyncio.get_running_loop()
         self._commits: Commits = MeasuredCommits(publisher) if sync_always else PipelinedCommits(publisher)
@@ -94,7 +98,13 @@ class JetStreamJournal:
         return done, commits[-1].tip
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
-        commits = await self._read(self.codec.kind_of(cls), id)
+        kind = self.codec.kind_of(cls)
+        short = None
+        if self.snapshots is not None and self.snapshots.of(cls):
+            short = await self._unless_long(kind, id, self.snapshots.first_commits)
+            if short is None and (recorded := await self._from_snapshot(self.snapshots, cls, id)) is not None:
+                return recorded
+        commits = await self._read(kind, id, short)
         tip = verify(commits)
         aggregate = self.codec.fold(cls, commits)
         if aggregate is None or tip is None:
@@ -112,7 +122,7 @@ class JetStreamJournal:
             messages = await read_after(self.publisher, aggregate_filter(kind, id), version, self.timeout)
         except BrokerError as error:
             raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
-        commits = [self.codec.decode(m.sequence, m.subject, m.data) for m in messages]
+        commits = [self._decode(message) for message in messages]
         return caught_up(self.codec, recorded, commits)
 
     async def history(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
@@ -134,17 +144,55 @@ class JetStreamJournal:
     def _place(self, aggregate: Aggregate) -> tuple[str, UUID, int]:
         return self.codec.kind_of(type(aggregate)), aggregate.id, aggregate.version
 
-    async def _read(self, kind: str, id: UUID) -> list[StoredCommit]:  # noqa: A002
+    async def _unless_long(
+        self,
+        kind: str,
+        id: UUID,  # noqa: A002
+        most: int,
+    ) -> list[StoredMessage] | None:
+        """All commits of an aggregate if they are `most` or fewer, else None."""
+        try:
+            return await read_short(self.publisher, aggregate_filter(kind, id), most, self.timeout)
+        except BrokerError as error:
+            raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
+
+    async def _from_snapshot(self, snapshots: Snapshots, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
+        found = await snapshots.find(cls, id)
+        if found is None:
+            return None
+        kind, _, version = self._place(found.aggregate)
+        try:
+            at, later = await asyncio.gather(
+                read_at(self.publisher, found.sequence, self.timeout),
+                read_after(self.publisher, aggregate_filter(kind, id), version, self.timeout),
+            )
+        except BrokerError as error:
+            raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
+        return snapshots.proved(
+            self.codec, found, self._decode(at) if at else None, [self._decode(m) for m in later]
+        )
+
+    async def _read(
+        self,
+        kind: str,
+        id: UUID,  # noqa: A002
+        messages: list[StoredMessage] | None = None,
+    ) -> list[StoredCommit]:
+        """All commits of an aggregate; `messages` are given when they were read already."""
         try:
             subjects = aggregate_filter(kind, id)
-            messages = await read_aggregate(self.publisher, subjects, self.timeout)
+            if messages is None:
+                messages = await read_aggregate(self.publisher, subjects, self.timeout)
             if not messages and await self._is_stored(subjects):
                 messages = await read_aggregate(self.publisher, subjects, self.timeout)
                 if not messages:  # one message that cannot be read, and the broker says that there is none
                     raise BrokenChain(kind, id, 1, "it is stored and cannot be read")
         except BrokerError as error:
             raise JournalUnavailable(f"{kind} {id} cannot be read: {error}") from error
-        return [self.codec.decode(m.sequence, m.subject, m.data) for m in messages]
+        return [self._decode(message) for message in messages]
+
+    def _decode(self, message: StoredMessage) -> StoredCommit:
+        return self.codec.decode(message.sequence, message.subject, message.data)
 
     async def _is_stored(self, subjects: str) -> bool:
         """Whether the stream knows messages under `subjects`, by its index alone."""

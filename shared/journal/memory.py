@@ -10,6 +10,7 @@ from eventsourcing.domain import Aggregate, AggregateEvent
 from shared.application.ports import Appended, Decision, Recorded, StoredCommit, VersionConflict
 from shared.journal.chain import tip_of, verify
 from shared.journal.codec import Codec, caught_up
+from shared.journal.snapshots import Snapshots
 
 A = TypeVar("A", bound=Aggregate)
 
@@ -20,10 +21,14 @@ class MemoryJournal:
     """`shared.application.ports.Journal` as a list. Use it on one event loop."""
 
     def __init__(
-        self, events: Mapping[str, type[AggregateEvent]], kinds: Mapping[str, type[Aggregate]]
+        self,
+        events: Mapping[str, type[AggregateEvent]],
+        kinds: Mapping[str, type[Aggregate]],
+        snapshots: Snapshots | None = None,
     ) -> None:
         """`events` maps topic to event class, `kinds` the kind in a subject to the aggregate's class."""
         self.codec = Codec(events, kinds)
+        self.snapshots = snapshots
         self.commits: list[StoredCommit] = []
         """All commits, in order: sequence 1 first."""
         self._of: dict[tuple[str, UUID], list[StoredCommit]] = {}
@@ -53,7 +58,21 @@ class MemoryJournal:
         return done, commits[-1].tip
 
     async def load(self, cls: type[A], id: UUID) -> Recorded[A] | None:  # noqa: A002
-        commits = await self.history(self.codec.kind_of(cls), id)
+        kind = self.codec.kind_of(cls)
+        known = self._of.get((kind, id), ())
+        if (
+            self.snapshots is not None
+            and self.snapshots.of(cls)
+            and len(known) > self.snapshots.first_commits
+        ):
+            found = await self.snapshots.find(cls, id)
+            if found is not None:
+                later = [commit for commit in known if commit.n > found.aggregate.version]
+                at = next((commit for commit in known if commit.sequence == found.sequence), None)
+                recorded = self.snapshots.proved(self.codec, found, at, later)
+                if recorded is not None:
+                    return recorded
+        commits = await self.history(kind, id)
         aggregate = self.codec.fold(cls, commits)
         if aggregate is None:
             return None

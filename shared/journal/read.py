@@ -16,7 +16,8 @@ from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
 from shared.broker.subjects import JOURNAL
 
-DIRECT_GET = f"$JS.API.DIRECT.GET.{JOURNAL}"
+_DIRECT = "$JS.API.DIRECT.GET."
+DIRECT_GET = f"{_DIRECT}{JOURNAL}"
 END, NOT_FOUND, TOO_MANY = 204, 404, 413
 SMALL_PAGE = 32
 PAGE = 1000
@@ -63,13 +64,42 @@ async def read_range(
     return found
 
 
-async def read_last(publisher: Publisher, subjects: str, timeout: float) -> StoredMessage | None:
+async def read_short(
+    publisher: Publisher, subjects: str, most: int, timeout: float
+) -> list[StoredMessage] | None:
+    """All messages under `subjects` in order if they are `most` or fewer, else None."""
+    request = {"multi_last": [subjects], "batch": most}
+    *messages, end = await publisher.request_many(DIRECT_GET, orjson.dumps(request), timeout)
+    if end.status == NOT_FOUND:
+        return []
+    if end.status == TOO_MANY:
+        return None
+    if end.status != END:
+        raise BrokerError(f"{DIRECT_GET}: {end.header.decode('utf-8', 'replace').strip()}")
+    return None if int(end.headers["Nats-Num-Pending"]) else [_stored(message) for message in messages]
+
+
+async def read_last(
+    publisher: Publisher, subjects: str, timeout: float, stream: str = JOURNAL
+) -> StoredMessage | None:
     """The newest message under `subjects`, None when there is none."""
-    message = await publisher.request(DIRECT_GET, orjson.dumps({"last_by_subj": subjects}), timeout=timeout)
+    return await _one(publisher, {"last_by_subj": subjects}, timeout, stream)
+
+
+async def read_at(publisher: Publisher, sequence: int, timeout: float) -> StoredMessage | None:
+    """The commit at a sequence of the stream, None when there is none."""
+    return await _one(publisher, {"seq": sequence}, timeout, JOURNAL)
+
+
+async def _one(
+    publisher: Publisher, request: dict[str, object], timeout: float, stream: str
+) -> StoredMessage | None:
+    subject = f"{_DIRECT}{stream}"
+    message = await publisher.request(subject, orjson.dumps(request), timeout=timeout)
     if message.status == NOT_FOUND:
         return None
     if message.status:
-        raise BrokerError(f"{DIRECT_GET}: {message.header.decode('utf-8', 'replace').strip()}")
+        raise BrokerError(f"{subject}: {message.header.decode('utf-8', 'replace').strip()}")
     return _stored(message)
 
 

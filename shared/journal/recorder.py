@@ -295,7 +295,12 @@ def _notifications(commit: StoredCommit, topics: Sequence[str]) -> list[Notifica
 
 
 def _state(commit: StoredCommit, index: int) -> bytes:
-    """The state as it was given to us, or the fields of an event of ours as JSON."""
+    """The state as it was given to us, or the fields of an event of ours as JSON.
+
+    They are as they were stored; the library's mapper upcasts them by the class version that stands beside.
+    """
     _, fields = commit.events[index]
-    stored_state = orjson.loads(commit.raw)["events"][index][1]
-    return b64decode(stored_state) if isinstance(stored_state, str) else orjson.dumps(fields)
+    _, stored_state, *version = orjson.loads(commit.raw)["events"][index]
+    if isinstance(stored_state, str):
+        return b64decode(stored_state)
+    return orjson.dumps({**fields, "class_version": version[0]} if version else fields)

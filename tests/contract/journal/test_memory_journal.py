@@ -5,14 +5,30 @@ from msgspec.structs import replace
 
 from shared.application.ports import StoredCommit
 from shared.journal.memory import MemoryJournal
+from shared.journal.snapshots import MemorySnapshots, Snapshots
 from tests.contract.journal.contract import JournalContract, Tamper
 from tests.contract.journal.ledger import EVENTS, KINDS
+from tests.contract.journal.snapshots import SnapshotContract, snapshots_in
 
 
 class TestMemoryJournal(JournalContract):
     @pytest.fixture
     def journal(self) -> MemoryJournal:
         return MemoryJournal(EVENTS, KINDS)
+
+    @pytest.fixture
+    def tamper(self, journal: MemoryJournal) -> Tamper:
+        return MemoryTamper(journal)
+
+
+class TestMemorySnapshots(SnapshotContract):
+    @pytest.fixture
+    def snapshots(self) -> Snapshots:
+        return snapshots_in(MemorySnapshots())
+
+    @pytest.fixture
+    def journal(self, snapshots: Snapshots) -> MemoryJournal:
+        return MemoryJournal(EVENTS, KINDS, snapshots)
 
     @pytest.fixture
     def tamper(self, journal: MemoryJournal) -> Tamper:

@@ -219,8 +219,27 @@ def test_a_task_that_must_wait_for_its_other_key_does_not_keep_the_place_of_the_
     assert third.key[0].int == 2
 
 
-def test_after_a_restart_the_first_window_of_a_rate_key_counts_as_full() -> None:
-    flow = Flow(blind_since=0.0)
+def test_after_a_restart_a_rate_window_holds_what_was_released_before() -> None:
+    limit = Limit("k", 3, 60.0)
+    flow = Flow(recovering=True)
+    flow.set_slots("s", 10)
+    flow.released(held(1, limits=(limit,)), 100.0)  # the follower tells what the count will tell again
+    flow.hold(held(2, limits=(limit,)))
+    flow.hold(held(3, limits=(limit,)))
+    assert flow.longest_window() == 60.0
+    flow.count_from(0.0, [("a", limit, 70.0), ("a", limit, 90.0), ("b", limit, 99.0)])
+    second = flow.next("s", 100.0)
+    assert second is not None
+    assert second.key[0].int == 2
+    assert flow.next("s", 100.0) is None
+    assert flow.open_windows(129.0) == set()
+    assert flow.open_windows(130.0) == {"s"}
+    assert flow.next("s", 130.0) is not None
+
+
+def test_what_was_released_before_the_known_past_counts_as_all_that_a_key_allows() -> None:
+    flow = Flow(recovering=True)
+    flow.count_from(0.0, [])
     flow.set_slots("s", 10)
     flow.hold(held(1, limits=(Limit("k", 2, 60.0),)))
     assert flow.next("s", 1.0) is None

@@ -36,6 +36,7 @@ async def watching(world: World, file: Path | None) -> AsyncIterator[Watched]:
     clockwork, stopping = Watched(world), asyncio.Event()
     publish = PublishTimetable(world.journal, lambda: world.now)
     timetable = TimetableFile(file, reader("UTC"), publish, clockwork, tenant="default", source="test")
+    await timetable.open()
     running = asyncio.create_task(timetable.run(stopping))
     try:
         yield clockwork
@@ -61,6 +62,22 @@ async def test_a_bad_file_at_the_start_stops_it(tmp_path: Path) -> None:
     with pytest.raises(BadSchedules, match="schedule 'one': it says no time"):
         async with watching(World(), file):
             raise AssertionError("it began")
+
+
+async def test_a_restart_with_a_bad_file_keeps_the_schedules_that_are_in_force(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, file = World(), tmp_path / "s.toml"
+    file.write_text(ONE)
+    async with watching(world, file) as clockwork:
+        await until(lambda: clockwork.named == [["one"]])
+    file.write_text("[one]\nblueprint = 'flow'\n")
+    async with watching(world, file) as clockwork:
+        assert clockwork.named == [["one"]]
+        assert "it says no time" in caplog.text
+        assert "the schedules stay as they were" in caplog.text
+        file.write_text(TWO)
+        await until(lambda: clockwork.named == [["one"], ["one", "two"]])
 
 
 async def test_changes_are_put_in_force_and_mistakes_are_not(

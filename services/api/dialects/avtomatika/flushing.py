@@ -40,7 +40,7 @@ def flush_of(connection: Connection, publisher: Publisher, definitions: Definiti
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await _until_nobody_decides(publisher)
-                    for stream in (subjects.JOURNAL, subjects.TIMERS):
+                    for stream in (subjects.JOURNAL, subjects.TIMERS, subjects.SNAPSHOTS):
                         await api(connection, f"STREAM.PURGE.{stream}", {})
                     definitions.clear()
                     await _rebuild(connection)
