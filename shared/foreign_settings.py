@@ -11,18 +11,15 @@ MEANINGLESS: Final = {
     "HISTORY_DATABASE_URI": "history is the journal itself, and always there",
     "INSTANCE_ID": "processes need no names",
     "WATCHER_": "deadlines are looked at every DAYBOOK_SWEEP_SECONDS",
-    "EXECUTOR_MAX_CONCURRENT_JOBS": "handlers run one after the other, each in milliseconds",
     "REPUTATION_": "workers have no reputation here",
     "WORK_STEALING_ENABLED": "tasks wait in the skill's queue, so there is nothing to steal",
     "DISPATCHER_MAX_CANDIDATES": "every waiting worker is looked at",
-    "STRICT_EVENT_VALIDATION": "events are always validated",
     "ORCHESTRATOR_SECRET_KEY": "the journal is chained by hashes; see docs/wire.md",
     "ORCHESTRATOR_INTERNAL_KEY": "the journal is chained by hashes; see docs/wire.md",
     "AUDIT_SALT": "the journal is chained by hashes; see docs/wire.md",
     "LOG_FORMAT": "text in the dev profile, JSON in production",
     "DETAILED_API_RESPONSES": "jobs are always shown in full",
-    "TLS_": "TLS ends in front of this server",
-    "WORKER_AUTH_MODE": "workers show tokens; certificates end in front of this server",
+    "TLS_ENABLED": "TLS is on when TLS_CERT_PATH and TLS_KEY_PATH are set",
 }
 """Variables of the original that are accepted and change nothing, and why. A name ending in _ is a prefix."""
 

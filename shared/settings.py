@@ -147,6 +147,23 @@ class Settings(BaseSettings):
         default=False, validation_alias=_named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
     )
     """Registrations, heartbeats, results and events must carry a valid HMAC signature."""
+    strict_events: bool = Field(
+        default=True, validation_alias=_named("strict_events", "STRICT_EVENT_VALIDATION")
+    )
+    """Events that break the schema of their worker's skill are refused; else they are only logged."""
+    worker_auth_mode: Literal["mixed", "mtls-only", "token-only"] = Field(
+        "mixed", validation_alias=_named("worker_auth_mode", "WORKER_AUTH_MODE")
+    )
+    """How workers of HTTP show who they are: a client certificate (CN = worker id), a token, or either."""
+    tls_cert: Path | None = Field(None, validation_alias=_named("tls_cert", "TLS_CERT_PATH"))
+    """The server's certificate: with it and its key the API speaks HTTPS."""
+    tls_key: Path | None = Field(None, validation_alias=_named("tls_key", "TLS_KEY_PATH"))
+    tls_ca: Path | None = Field(None, validation_alias=_named("tls_ca", "TLS_CA_PATH"))
+    """Who signs the certificates of clients; those of others are refused."""
+    tls_require_client_cert: bool = Field(
+        default=False, validation_alias=_named("tls_require_client_cert", "TLS_REQUIRE_CLIENT_CERT")
+    )
+    """Nobody is heard without a client certificate, whatever it asks."""
     max_transitions_per_job: Count = Field(
         100, validation_alias=_named("max_transitions_per_job", "MAX_TRANSITIONS_PER_JOB")
     )
@@ -181,6 +198,8 @@ class Settings(BaseSettings):
     """Where clients reach the API, "https://jobs.example.org"; for links that a handler makes."""
     task_files: Path | None = Field(None, validation_alias=_named("task_files", "TASK_FILES_DIR"))
     """Where handlers of blueprints have their copies of files; empty means under `data`."""
+    webhook_ca: Path | None = None
+    """A file of certificates of authorities that webhooks trust beside the public ones."""
     webhook_secret: str = Field("", repr=False)
     """Signs webhooks (Standard Webhooks, "whsec_" and base64); empty in production: they go unsigned."""
 
@@ -192,6 +211,10 @@ class Settings(BaseSettings):
     """How long the broker waits for a sign of progress before it delivers a task again."""
     handler_time_limit_seconds: Seconds = 10.0
     """How long one handler of a blueprint may run."""
+    handlers_at_once: Count = Field(
+        100, validation_alias=_named("handlers_at_once", "EXECUTOR_MAX_CONCURRENT_JOBS")
+    )
+    """Handlers under way at a time, each of another job."""
     snapshot_events: Count = 500
     """A snapshot of a job is taken after so many events, so that it loads fast (docs/decisions/0009)."""
     sweep_seconds: Seconds = 0.5
@@ -285,6 +308,7 @@ class Settings(BaseSettings):
                 if not getattr(self, name):
                     object.__setattr__(self, name, value)  # frozen for everyone else
         problems = list(_unfit_for_production(self)) if self.profile == "production" else []
+        problems += _incomplete_tls(self)
         if not problems and self.webhook_secret:
             signing_key(self.webhook_secret)
         if problems:
@@ -361,6 +385,17 @@ def _unfit_for_production(settings: Settings) -> Iterator[str]:
         yield "DAYBOOK_NATS_SYNC must be always: acknowledged jobs would be lost in a power cut"
     if settings.jwt_dev_mode:
         yield "DAYBOOK_JWT_DEV_MODE lets everybody in: it is for the dev profile"
+
+
+def _incomplete_tls(settings: Settings) -> Iterator[str]:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        yield "TLS_CERT_PATH and TLS_KEY_PATH go together"
+    if settings.tls_ca is not None and settings.tls_cert is None:
+        yield "TLS_CA_PATH needs TLS_CERT_PATH and TLS_KEY_PATH: only HTTPS carries client certificates"
+    if settings.tls_ca is None and settings.tls_require_client_cert:
+        yield "TLS_REQUIRE_CLIENT_CERT needs TLS_CA_PATH: who signs the certificates of clients"
+    if settings.tls_ca is None and settings.worker_auth_mode == "mtls-only":
+        yield "WORKER_AUTH_MODE=mtls-only needs TLS_CA_PATH: nobody could show a certificate"
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

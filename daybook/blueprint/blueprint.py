@@ -263,17 +263,25 @@ class Blueprint:
         return {name: value for name, value in known.items() if value}
 
     def run_handler(
-        self,
-        state: str,
-        view: Mapping[str, Any],
-        runner: asyncio.Runner | None = None,
-        files: OpenFiles | None = None,
+        self, state: str, view: Mapping[str, Any], files: OpenFiles | None = None
     ) -> dict[str, Any]:
         """Run a state's handler: the action that it chose. `view` is a job as view_of gives it, `files` makes
         its `task_files`.
 
-        Coroutines run in `runner`, so that what they keep open between runs stays with one event loop.
         Raises BlueprintError for a handler that chooses wrongly, and what the handler raises.
+        """
+        run = self.begin(state, view, files)
+        try:
+            returned = run.handler(**run.arguments)
+            if inspect.isawaitable(returned):
+                returned = asyncio.run(_awaited(returned))
+        except ChoiceError as error:
+            raise BlueprintError(self.name, str(error), state) from error
+        return self.chosen(run, returned)
+
+    def begin(self, state: str, view: Mapping[str, Any], files: OpenFiles | None = None) -> "HandlerRun":
+        """The handler that a state has for a job, and what to call it with; `files` makes its `task_files`.
+        Raises BlueprintError.
         """
         found = self.states.get(state)
         if found is None:
@@ -289,20 +297,17 @@ class Blueprint:
         if handler is None:
             text = "none of its conditions is true of the job, and there is no handler without one"
             raise BlueprintError(self.name, text, state)
-        try:
-            returned = handler(**self._arguments(found, handler, job))
-            if inspect.isawaitable(returned):
-                returned = (
-                    asyncio.run(_awaited(returned)) if runner is None else runner.run(_awaited(returned))
-                )
-        except ChoiceError as error:
-            raise BlueprintError(self.name, str(error), state) from error
-        chosen = actions.chosen()
+        return HandlerRun(found, handler, self._arguments(found, handler, job), actions, job)
+
+    def chosen(self, run: "HandlerRun", returned: Any) -> dict[str, Any]:
+        """The action that a handler chose, now that it has `returned`. Raises BlueprintError."""
+        state = run.state
+        chosen = run.actions.chosen()
         if chosen is None:
-            if found.outcome is None:
-                raise BlueprintError(self.name, "its handler chose no action", state)
-            chosen = actions.with_events(self._ending(found, returned, job))
-        changes = job.changes()
+            if state.outcome is None:
+                raise BlueprintError(self.name, "its handler chose no action", state.name)
+            chosen = run.actions.with_events(self._ending(state, returned, run.job))
+        changes = run.job.changes()
         return {**chosen, "context": changes} if changes else chosen
 
     def _ending(self, state: State, returned: Any, job: JobContext) -> dict[str, Any]:
@@ -385,6 +390,17 @@ class Blueprint:
         if self.max_transitions is not None:
             document["max_transitions"] = self.max_transitions
         return document
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRun:
+    """One call of a handler: it is called with `arguments`, and what it chooses is found in `actions`."""
+
+    state: State
+    handler: Handler
+    arguments: dict[str, Any]
+    actions: Actions
+    job: JobContext
 
 
 async def _awaited(returned: Any) -> Any:

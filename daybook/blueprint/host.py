@@ -1,30 +1,35 @@
 """The process that runs handlers: `python -m daybook.blueprint.host [FOLDER]`.
 
-One JSON object a line on standard input, one on standard output for each:
+One JSON object a line on standard input, and on standard output an answer to each, under its `id`:
 
-    {"call":"catalog"}
+    {"id":…,"call":"catalog"}
         {"blueprints":{NAME:{"graph":…,"meta":…,"file":…,"sha256":…,"source":…}},"problems":[…]}
-    {"call":"files","config":{…}}
+    {"id":…,"call":"files","config":{…}}
         {"files":true}
-    {"call":"load","file":…,"source":…}
+    {"id":…,"call":"load","file":…,"source":…}
         {"loaded":[NAME,…],"problems":[…]}
-    {"call":"run","blueprint":…,"state":…,"view":{…}[,"sha256":…]}
-        {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"unknown":SHA-256}
+    {"id":…,"call":"run","blueprint":…,"state":…,"view":{…},"seconds":…[,"sha256":…]}
+        {"begun":"coroutine"} or {"begun":"function"}, when the handler really begins, and then
+        {"action":{…}} or {"error":{"kind":…,"code":…,"message":…,"details":…}} or {"late":true}
+        or at once {"unknown":SHA-256}
 
 `files` says where jobs have their files (shared.files.config); it holds secrets, so it comes this way and
 by no variable. `load` adds an older text of a file to what can be run, named by its SHA-256; without one,
-`run` means the text in the folder. `unknown` asks for the text. The process ends when its input ends. A
-handler that never ends is ended from outside, with the process.
+`run` means the text in the folder. `unknown` asks for the text. Runs are answered as they end: coroutines
+share one event loop and wait side by side, plain functions take turns in a thread of their own. A coroutine
+is cancelled after `seconds` (`late`); what cannot be cancelled is ended from outside, with the process. The
+process ends when its input ends.
 """
 
 import asyncio
+import inspect
 import os
-import queue
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,9 +38,9 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from daybook.blueprint.actions import Actions
-from daybook.blueprint.blueprint import OpenFiles
-from daybook.blueprint.loading import Catalog, Loaded, load_blueprints, load_source
+from daybook.blueprint.actions import Actions, ChoiceError
+from daybook.blueprint.blueprint import Blueprint, HandlerRun, OpenFiles
+from daybook.blueprint.loading import Catalog, load_blueprints, load_source
 from daybook.errors import BlueprintError, SkillError
 
 
@@ -46,26 +51,59 @@ class Host:
         self._folder = folder
         self._newest = Catalog() if folder is None else load_blueprints(folder)
         self._versions = {(name, loaded.sha256): loaded for name, loaded in self._newest.blueprints.items()}
-        self._runner = asyncio.Runner()
+        self._functions = ThreadPoolExecutor(1, thread_name_prefix="handlers")
         self._files: OpenFiles | None = None
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one call."""
+        """The answer to a call that is not `run`."""
         match asked["call"]:
             case "catalog":
                 return self._catalog()
             case "files":
                 self._files = _opening(asked["config"])
                 return {"files": True}
-            case "load":
-                return self._load(Path(asked["file"]), asked["source"])
-        name, digest = asked["blueprint"], asked.get("sha256")
+        return self._load(asked)
+
+    async def run(self, asked: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """The answer to `run`; `say` is told when the handler begins."""
+        name, state, digest = asked["blueprint"], asked["state"], asked.get("sha256")
         loaded = self._newest.blueprints.get(name)
         if digest is not None:
             loaded = self._versions.get((name, digest))
             if loaded is None:
                 return {"unknown": digest}
-        return self._run(loaded, name, asked["state"], asked["view"])
+        try:
+            async with asyncio.timeout(None) as limit:
+                try:
+                    if loaded is None:
+                        raise BlueprintError(name, "there is no such blueprint (any more)")
+                    return {"action": await self._action(loaded.blueprint, asked, limit, say)}
+                except ChoiceError as error:
+                    raise BlueprintError(name, str(error), state) from error
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 (it is its answer)
+            return {"late": True} if limit.expired() else {"error": error_of(name, state, error)}
+
+    async def _action(
+        self,
+        blueprint: Blueprint,
+        asked: dict[str, Any],
+        limit: asyncio.Timeout,
+        say: Callable[[dict[str, Any]], None],
+    ) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        run = blueprint.begin(asked["state"], asked["view"], self._files)
+        if inspect.iscoroutinefunction(run.handler):
+            returned = run.handler(**run.arguments)
+        else:
+            # In a thread, because a function cannot let others go on while it waits.
+            problem, returned = await loop.run_in_executor(self._functions, _called, run, say)
+            if problem is not None:
+                raise problem
+        if inspect.isawaitable(returned):
+            say({"begun": "coroutine"})
+            limit.reschedule(loop.time() + asked["seconds"])
+            returned = await returned
+        return blueprint.chosen(run, returned)
 
     def _catalog(self) -> dict[str, Any]:
         return {
@@ -82,7 +120,8 @@ class Host:
             "problems": [str(problem) for problem in self._newest.problems],
         }
 
-    def _load(self, file: Path, source: str) -> dict[str, Any]:
+    def _load(self, asked: dict[str, Any]) -> dict[str, Any]:
+        file, source = Path(asked["file"]), asked["source"]
         catalog = Catalog()
         digest = sha256(source.encode()).hexdigest()
         path = file if self._folder is None else self._folder / file.name
@@ -94,13 +133,14 @@ class Host:
             "problems": [str(problem) for problem in catalog.problems],
         }
 
-    def _run(self, loaded: Loaded | None, name: str, state: str, view: dict[str, Any]) -> dict[str, Any]:
-        try:
-            if loaded is None:
-                raise BlueprintError(name, "there is no such blueprint (any more)")
-            return {"action": loaded.blueprint.run_handler(state, view, self._runner, self._files)}
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
-            return {"error": error_of(name, state, error)}
+
+def _called(run: HandlerRun, say: Callable[[dict[str, Any]], None]) -> tuple[BaseException | None, Any]:
+    """What a plain function raised or returned; some exceptions would not come through a future."""
+    say({"begun": "function"})
+    try:
+        return None, run.handler(**run.arguments)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a handler raises is its answer)
+        return error, None
 
 
 def _opening(config: dict[str, Any]) -> OpenFiles:
@@ -126,11 +166,30 @@ def main() -> None:
     # What handlers print must not get between the answers: they get standard error as their output.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    host = Host(folder)
-    while line := lines.get():
-        _write(answers, host.answer(orjson.loads(line)))
+    asyncio.run(_serve(Host(folder), answers))
+
+
+async def _serve(host: Host, answers: BinaryIO) -> None:
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    threading.Thread(target=_read, args=(loop, lines), daemon=True).start()
+    writing = threading.Lock()
+    runs: set[asyncio.Task[None]] = set()
+
+    async def run(asked: dict[str, Any]) -> None:
+        def say(said: dict[str, Any]) -> None:
+            _write(answers, writing, {**said, "id": asked["id"]})
+
+        say(await host.run(asked, say))
+
+    while True:
+        asked = orjson.loads(await lines.get())
+        if asked["call"] == "run":
+            task = loop.create_task(run(asked))
+            runs.add(task)
+            task.add_done_callback(runs.discard)
+        else:
+            _write(answers, writing, {**host.answer(asked), "id": asked["id"]})
 
 
 def error_of(blueprint: str, state: str, error: BaseException) -> dict[str, Any]:
@@ -149,19 +208,21 @@ def error_of(blueprint: str, state: str, error: BaseException) -> dict[str, Any]
     }
 
 
-def _write(answers: BinaryIO, said: dict[str, Any]) -> None:
+def _write(answers: BinaryIO, writing: threading.Lock, said: dict[str, Any]) -> None:
     try:
         line = orjson.dumps(said)
-    except TypeError as error:
-        message = f"the action is not JSON: {error}"
-        line = orjson.dumps({"error": {"kind": "contract_violation", "code": "not_json", "message": message}})
-    answers.write(line + b"\n")
-    answers.flush()
+    except TypeError as problem:
+        message = f"the action is not JSON: {problem}"
+        error = {"kind": "contract_violation", "code": "not_json", "message": message}
+        line = orjson.dumps({"error": error, "id": said["id"]})
+    with writing:
+        answers.write(line + b"\n")
+        answers.flush()
 
 
-def _read(lines: "queue.SimpleQueue[bytes]") -> None:
+def _read(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes]") -> None:
     for line in sys.stdin.buffer:
-        lines.put(line)
+        loop.call_soon_threadsafe(lines.put_nowait, line)
     os._exit(0)  # also in the middle of a handler: whoever asked is gone
 
 

@@ -116,7 +116,8 @@ class _Up:
         self._announce()
 
     def _announce(self) -> None:
-        http, grpc, nats = f"http://{self._settings.http}", self._settings.grpc, self._settings.nats_url
+        scheme = "http" if self._settings.tls_cert is None else "https"
+        http, grpc, nats = f"{scheme}://{self._settings.http}", self._settings.grpc, self._settings.nats_url
         self._folder.serving({"http": http, "grpc": grpc, "nats": nats})
         if self._settings.profile == "dev":
             log.info(

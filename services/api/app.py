@@ -5,12 +5,13 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
 from services.api.bodies import BodyLimits
-from services.api.connection import Connection
+from services.api.connection import Connection, SocketConnection
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.file_routes import config_hash
 from services.api.dialects.avtomatika.flushing import flush_of
@@ -18,7 +19,8 @@ from services.api.dialects.avtomatika.limits import RateLimit
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
-from services.api.dialects.avtomatika.worker_auth import WorkerAuth
+from services.api.dialects.avtomatika.worker_auth import WorkerAuth, spending
+from services.api.dialects.avtomatika.worker_limits import WorkerLimits
 from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.file_links import links_of
@@ -38,6 +40,7 @@ from shared.application.files import Files
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker.connection import connect, disconnect
+from shared.broker.counters import Counters, Uses
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
@@ -80,7 +83,9 @@ async def main(settings: Settings, process: Process) -> None:
         await hear_position(connection, reads.moved_to)
         definitions, follower = Definitions(journal), Follower(journal)
         endpoints = Endpoints(journal)
-        quotas = Quotas(settings.data / "quotas.json", utc_now)
+        quotas = Quotas(Counters(publisher), utc_now)
+        clients = Clients(settings.client_token, settings.clients_file, quotas)
+        await quotas.load(clients.limited())
         submit, dispatcher = Submit(journal, lanes, evaluate, utc_now), BrokerDispatcher(publisher)
         limits = BodyLimits()
         rate = RateLimit(settings.rate_limit, settings.rate_limit_seconds)
@@ -93,8 +98,16 @@ async def main(settings: Settings, process: Process) -> None:
             beatless_seconds=settings.worker_timeout_seconds,
             soft_limit=settings.dispatcher_soft_limit,
         )
-        auth = WorkerAuth.of(settings, lambda: utc_now().timestamp())
-        door = WorkerDoor(gateway, auth, settings.worker_poll_seconds, metrics, config_hash(settings))
+        auth = WorkerAuth.of(settings, lambda: utc_now().timestamp(), spending(Uses(publisher)))
+        door = WorkerDoor(
+            gateway,
+            auth,
+            settings.worker_poll_seconds,
+            metrics,
+            limits=WorkerLimits(settings),
+            files_hash=config_hash(settings),
+            strict_events=settings.strict_events,
+        )
         files, links = _files(settings, metrics)
         avtomatika = AvtomatikaParts(
             journal=journal,
@@ -103,7 +116,7 @@ async def main(settings: Settings, process: Process) -> None:
             submit=submit,
             definitions=definitions,
             endpoints=endpoints,
-            clients=Clients(settings.client_token, settings.clients_file, quotas),
+            clients=clients,
             settings=settings,
             limits=limits,
             metrics=metrics,
@@ -139,6 +152,7 @@ async def main(settings: Settings, process: Process) -> None:
             for task in following:
                 task.cancel()
             await asyncio.wait(following)
+            await quotas.add()
             await gateway.close()
             await follower.close()
             reads.close()
@@ -152,7 +166,7 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
     config = uvicorn.Config(
         server_of(parts),
         http=Connection,
-        ws="websockets-sansio",
+        ws=SocketConnection,
         ws_per_message_deflate=False,
         ws_max_size=LARGEST_FRAME,
         lifespan="off",
@@ -162,6 +176,10 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=settings.tls_ca,
+        ssl_cert_reqs=_certificates(settings),
     )
     server = Server(config, process.ready)
     with listening(settings.http) as listener:
@@ -173,6 +191,13 @@ async def serve(parts: Parts, settings: Settings, process: Process) -> None:
         server.should_exit = True
         stopping.cancel()
         await serving
+
+
+def _certificates(settings: Settings) -> ssl.VerifyMode:
+    """What is asked of clients: a certificate, one if they have one, none."""
+    if settings.tls_ca is None:
+        return ssl.CERT_NONE
+    return ssl.CERT_REQUIRED if settings.tls_require_client_cert else ssl.CERT_OPTIONAL
 
 
 def _files(settings: Settings, metrics: Metrics) -> tuple[Files | None, list[Dialect]]:

@@ -6,9 +6,11 @@ memory, or hold connections open for ever, without a token.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from services.api.one_write import OneWrite
 from services.api.problems import CONTENT_TYPE, Problem
@@ -20,12 +22,41 @@ ON_GONE: Final = "daybook.on_gone"
 """In a request's scope: what is called when the client hangs up. Watching for that costs no task so."""
 
 
+CERTIFIED: Final = "daybook.certified"
+"""In a scope: the common name in the client's certificate, which the TLS layer has verified."""
+
+
+def common_name(transport: object) -> str | None:
+    """The common name in the certificate of whoever is at the other end; None when it showed none."""
+    inside = getattr(transport, "get_extra_info", None)
+    session = None if inside is None else inside("ssl_object")
+    subject = (session.getpeercert() or {}).get("subject", ()) if session is not None else ()
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    return names[0] if len(names) == 1 else None  # two names are none
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """A WebSocket that tells the application whose certificate it came with."""
+
+    def handle_connect(self, event: Request) -> None:
+        certified = common_name(self.transport)
+        app = self.app
+
+        async def known(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, CERTIFIED: certified}, receive, send)
+
+        if certified is not None:
+            self.app = known
+        super().handle_connect(event)
+
+
 class Connection(HttpToolsProtocol):
     """One connection of a client."""
 
     head_seconds = HEAD_SECONDS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._certified = common_name(transport)
         super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # it is one in all but name
         self._head_bytes = 0
         # When the head that is awaited or coming began; None while a request is handled and between requests,
@@ -51,6 +82,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[ON_GONE] = self._on_gone  # type: ignore[typeddict-unknown-key]
+        if self._certified is not None:
+            self.scope[CERTIFIED] = self._certified  # type: ignore[typeddict-unknown-key]
         self._head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:

@@ -44,6 +44,15 @@ class Metrics:
             "Tasks given to a worker that had the skill loaded",
             registry=self.registry,
         )
+        self._denied = {
+            why: Counter(f"orchestrator_{name}", text, registry=self.registry)
+            for why, name, text in (
+                ("credentials", "security_auth_failures", "Workers without valid credentials"),
+                ("identity", "security_identity_mismatch", "Workers that spoke for another one"),
+                ("replay", "security_replay_detected", "Messages of workers that were old or came again"),
+                ("signature", "signature_invalid", "Messages of workers with a wrong signature, or none"),
+            )
+        }
         self._file_operations = Counter(
             "orchestrator_s3_operations",
             "What was asked of the store of files",
@@ -61,6 +70,10 @@ class Metrics:
             "daybook_watches", "Clients that wait for or follow a job", registry=self.registry
         )
         self.lag = Gauge("daybook_projector_lag", "Commits the read model is behind", registry=self.registry)
+
+    def denied(self, why: str) -> None:
+        """Count one worker that was not let in."""
+        self._denied[why].inc()
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer. `route` is the path with its parameters unfilled, so that there are few."""

@@ -80,6 +80,7 @@ async def main(settings: Settings, process: Process) -> None:
         handlers = Handlers(
             settings.blueprints,
             settings.handler_time_limit_seconds,
+            settings.handlers_at_once,
             definitions,
             None if files is None else msgspec.to_builtins(files),
         )

@@ -2,18 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from shared.application.definitions import Definitions
 from shared.application.ports import Journal
 from shared.application.submit import REQUEST_DIGEST, Submit
-from shared.domain.errors import InvalidValue
 from shared.domain.job import Job, JobSpec, StartChild
 from shared.domain.values import Json
 from shared.telemetry.ids import traceparent_of
-
-MAX_DEPTH: Final = 32
-"""Jobs inside jobs; more than this is a workflow that starts itself."""
 
 
 class Children:
@@ -31,8 +26,6 @@ class Children:
         recorded = await self._journal.load(Job, child)
         if recorded is None:
             inherited = parent.spec
-            if inherited.depth >= MAX_DEPTH:
-                raise InvalidValue(f"more than {MAX_DEPTH} jobs inside each other")
             definition = await self._definitions.find(inherited.tenant, effect.workflow, effect.version, None)
             spec = JobSpec(
                 workflow=effect.workflow,
@@ -49,6 +42,7 @@ class Children:
                 retry=inherited.retry,
                 policy=inherited.policy,
                 max_transitions=inherited.max_transitions,
+                max_depth=inherited.max_depth,
                 metadata=_kept(inherited.metadata),
                 parent={"job": str(parent.id), "activation": effect.activation},
                 depth=inherited.depth + 1,

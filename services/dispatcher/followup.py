@@ -14,6 +14,7 @@ from uuid import UUID
 
 from services.dispatcher.desk import Command, Desk, Done, Outcome, Slot, Unavailable
 from services.dispatcher.flow import Flow, Held, Limit, TaskKey
+from services.dispatcher.turns import Turns
 from shared.application.definitions import UnknownWorkflow
 from shared.application.ports import JournalError
 from shared.broker.errors import BrokerError
@@ -56,6 +57,7 @@ class FollowUp:
         self._stale: set[str] = set()
         self._fed: set[str] = set()
         self._parents: dict[UUID, tuple[UUID, int]] = {}
+        self._turns = Turns()
         self._desk: Desk
         self.ready = False
         """Nothing is released before the past is known: limits would be exceeded."""
@@ -287,6 +289,11 @@ class FollowUp:
         self._desk.post(parent, Command(act, done))
 
     async def _handle(self, job: Job, effect: RunHandler) -> None:
+        # Branches of one job may await handlers at once: the next sees what the one before it decided.
+        async with self._turns.of(job.id):
+            await self._handle_in_turn(job, effect)
+
+    async def _handle_in_turn(self, job: Job, effect: RunHandler) -> None:
         act = await self._run_handler(job, effect)
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -42,12 +42,13 @@ class Handlers:
         self,
         folder: Path | None,
         time_limit_seconds: float,
+        at_once: int,
         definitions: Definitions,
         files: Mapping[str, Any] | None = None,
     ) -> None:
         """`files` is where jobs have their files, as JSON can say it."""
         self._folder, self._definitions = folder, definitions
-        self._host = HandlerHost(folder, time_limit_seconds, files=files)
+        self._host = HandlerHost(folder, time_limit_seconds, at_once=at_once, files=files)
         self._seen: Stamp = ()
 
     async def publish(self, publish: PublishWorkflow) -> None:

@@ -48,8 +48,15 @@ async def main(settings: Settings, process: Process) -> None:
         )
         store = database(settings.readmodel_url, settings.data)
         announcer = Announcer(publisher(connection))
-        outbox = Outbox(settings.data / "webhooks" / "webhooks.db")
-        sending = Sending(outbox, journal, now_us, _key_of(settings), loopback=settings.profile == "dev")
+        outbox = Outbox(settings.readmodel_url, settings.data / "webhooks" / "webhooks.db")
+        sending = Sending(
+            outbox,
+            journal,
+            now_us,
+            _key_of(settings),
+            loopback=settings.profile == "dev",
+            trusted=settings.webhook_ca,
+        )
         watching = Watching(outbox, now_us, sending.wake)
         removal = await Removal.opened(settings, journal)
         beside = watching if removal is None else Together(watching, removal.ended)

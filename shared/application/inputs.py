@@ -1,7 +1,6 @@
 """What a workflow says about its input: a graph may have a JSON schema for it, "input_schema" in "meta"."""
 
-import jsonschema_rs
-
+from shared.application.schemas import UnusableSchema, schema_of
 from shared.domain.graph import Graph
 from shared.domain.values import Json
 
@@ -13,7 +12,6 @@ def input_problem(graph: Graph, given: Json) -> str | None:
     if not isinstance(schema, dict):
         return None
     try:
-        error = next(jsonschema_rs.validator_for(schema).iter_errors(given), None)
-    except ValueError:
-        return None  # a schema that is none binds nobody; publishing it is where it is refused
-    return None if error is None else error.message
+        return schema_of(schema).problem(given)
+    except UnusableSchema:
+        return None  # it binds nobody; publishing it is where it is refused

@@ -1,27 +1,23 @@
-"""Handlers of blueprints, run in processes of their own.
+"""Handlers of blueprints, run in a process of their own.
 
-A handler is somebody's Python code. It runs where it can be stopped: a handler that does not answer within
-the time limit is killed with its process, a crash takes nothing else with it, and the next one gets a new
-process.
+A handler is somebody's Python code. It runs where it can be stopped: one that does not answer within the
+time limit is cancelled, or killed with its process; a crash takes nothing else with it, and the next one gets
+a new process.
 """
 
 import asyncio
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from shared.blueprints.actions import action_of
+from shared.blueprints.child import Child, ChildDied, Interrupted
 from shared.domain.job import Action, TaskError
 from shared.domain.values import Json
 
 log = logging.getLogger(__name__)
-
-LINE_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,12 @@ class HandlerFailed(Exception):
 
 
 class HandlerHost:
-    """Runs the handlers of the blueprints in one folder, and of older texts of theirs, `processes` at a time.
+    """Runs the handlers of the blueprints in one folder, and of older texts of theirs, in one process.
 
-    `time_limit_seconds` is for one run, from the moment that a process has it; loading the folder, when a
-    process starts, may take `start_limit_seconds`.
+    Up to `at_once` runs are under way: a coroutine that waits holds up no other. `time_limit_seconds` is for
+    one run, from the moment that it begins; loading the folder, when a process starts, may take
+    `start_limit_seconds`. A handler that cannot be cancelled is ended with its process: the other runs
+    in it begin again in a new one, as if they had not begun.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class HandlerHost:
         folder: Path | None,
         time_limit_seconds: float,
         *,
-        processes: int = 1,
+        at_once: int = 100,
         start_limit_seconds: float = 30.0,
         files: Mapping[str, Any] | None = None,
     ) -> None:
@@ -73,10 +71,11 @@ class HandlerHost:
         self._files = files
         self._folder = folder
         self._limit, self._start_limit = time_limit_seconds, start_limit_seconds
-        self._free: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
-        for _ in range(processes):
-            self._free.put_nowait(None)
-        self._children: set[_Child] = set()
+        self._places = asyncio.Semaphore(at_once)
+        self._starting, self._suspecting = asyncio.Lock(), asyncio.Lock()
+        self._child: Child | None = None
+        self._children: set[Child] = set()
+        self._stopped = False
 
     async def sources(self) -> tuple[list[Source], list[str]]:
         """The blueprints of the folder, and what is wrong with others, in words. Loads the files anew."""
@@ -100,48 +99,75 @@ class HandlerHost:
 
         With `code` it is the handler of that text, whatever the folder holds by now.
         """
-        child = await self._free.get()
-        healthy = False
-        try:
-            if child is None or not child.alive:
-                child = await self._started()
-            asked = {"call": "run", "blueprint": blueprint, "state": state, "view": view}
-            if code is not None:
-                asked["sha256"] = code.sha256
+        asked = {"call": "run", "blueprint": blueprint, "state": state, "view": view}
+        async with self._places:
             try:
-                said = await child.ask(asked, self._limit)
-                if code is not None and "unknown" in said:
-                    load = {"call": "load", "file": code.file, "source": code.text}
-                    loaded = await child.ask(load, self._start_limit)
-                    said = await child.ask(asked, self._limit) if blueprint in loaded["loaded"] else loaded
+                said = await self._answer(asked, code)
             except TimeoutError as late:
                 text = f"blueprint {blueprint!r}, state {state!r}: no answer within {self._limit:g} s"
                 raise HandlerFailed(TaskError("timeout", text, "handler_timeout")) from late
             except ChildDied as died:
                 text = f"blueprint {blueprint!r}, state {state!r}: {died}"
                 raise HandlerFailed(TaskError("transient", text, "handler_died")) from died
-            healthy = True
-        finally:
-            if not healthy and child is not None:
-                await self._end(child)
-            self._free.put_nowait(child if healthy else None)
         return _action(said)
 
     async def reload(self) -> None:
         """Load the files anew for the runs to come; runs under way end as they began."""
-        for _ in range(self._free.qsize()):
-            child = self._free.get_nowait()
-            if child is not None:
-                await self._end(child)
-            self._free.put_nowait(None)
+        child, self._child = self._child, None
+        if child is not None and not child.busy:
+            await self._end(child)
 
     async def stop(self) -> None:
         """End all processes."""
+        self._stopped = True
         for child in list(self._children):
             await self._end(child)
 
-    async def _started(self) -> "_Child":
-        child = await _Child.start(self._folder)
+    async def _answer(self, asked: dict[str, Any], code: Code | None) -> dict[str, Any]:
+        """Raises TimeoutError, or ChildDied when it was this run that ended the process."""
+        while True:
+            child = await self._serving()
+            try:
+                return await self._asked(child, asked, code)
+            except Interrupted as interrupted:
+                if self._stopped:
+                    raise
+                if not interrupted.suspect:
+                    continue  # another run was too late, and this one has to begin again
+            finally:
+                if not child.alive or (child is not self._child and not child.busy):
+                    await self._end(child)
+            async with self._suspecting:  # it may have been this one: alone it shows
+                child = await self._started()
+                try:
+                    return await self._asked(child, asked, code)
+                finally:
+                    await self._end(child)
+
+    async def _asked(self, child: Child, asked: dict[str, Any], code: Code | None) -> dict[str, Any]:
+        asked = {**asked, "seconds": self._limit}
+        if code is None:
+            return await child.run(asked)
+        said = await child.run({**asked, "sha256": code.sha256})
+        if "unknown" not in said:
+            return said
+        load = {"call": "load", "file": code.file, "source": code.text}
+        loaded = await child.ask(load, self._start_limit)
+        if asked["blueprint"] not in loaded["loaded"]:
+            return loaded
+        return await child.run({**asked, "sha256": code.sha256})
+
+    async def _serving(self) -> Child:
+        async with self._starting:
+            if self._child is None or not self._child.alive:
+                before, self._child = self._child, None
+                if before is not None:
+                    await self._end(before)
+                self._child = await self._started()
+            return self._child
+
+    async def _started(self) -> Child:
+        child = await Child.start(self._folder)
         self._children.add(child)
         try:
             if self._files is not None:
@@ -156,64 +182,9 @@ class HandlerHost:
         text = f"the blueprints in {self._folder} cannot be loaded: {error!r}"
         return HandlerFailed(TaskError("transient", text, "handler_host"))
 
-    async def _end(self, child: "_Child") -> None:
+    async def _end(self, child: Child) -> None:
         self._children.discard(child)
         await child.end()
-
-
-class ChildDied(Exception):
-    """The process ended without an answer."""
-
-
-class _Child:
-    """One process, asked one thing at a time."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, folder: Path | None) -> "_Child":
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "daybook.blueprint.host",
-            *([] if folder is None else [str(folder)]),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_LIMIT,
-        )
-        return cls(process)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None
-
-    async def ask(self, asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Raises TimeoutError or ChildDied; the child is of no use then."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        try:
-            async with asyncio.timeout(seconds):
-                stdin.write(orjson.dumps(asked) + b"\n")
-                await stdin.drain()
-                line = await stdout.readline()
-        except TimeoutError:  # it is an OSError too
-            raise
-        except (OSError, ValueError) as error:
-            raise ChildDied(f"the process of the handlers broke: {error!r}") from error
-        if not line.endswith(b"\n"):
-            status = await self._process.wait()
-            raise ChildDied(f"the process of the handlers ended with status {status}")
-        said: dict[str, Any] = orjson.loads(line)
-        return said
-
-    async def end(self) -> None:
-        if self.alive:
-            self._process.kill()
-        await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
 
 def _action(said: Mapping[str, Any]) -> Action:

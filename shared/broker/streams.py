@@ -9,9 +9,11 @@ from nats.errors import Error as NatsError
 
 from shared.broker.connection import Connection
 from shared.broker.errors import BrokerUnavailable, Refused, UnsafeBroker
-from shared.broker.subjects import JOURNAL, SNAPSHOTS, TIMERS
+from shared.broker.subjects import COUNTERS, JOURNAL, SNAPSHOTS, TIMERS, USES
 
 Settings = dict[str, Any]
+
+DAY_NS = 86_400 * 1_000_000_000
 
 STREAMS: dict[str, Settings] = {
     # A full store refuses new commits (`new`); it never forgets old ones. Commits cannot be deleted one
@@ -32,6 +34,24 @@ STREAMS: dict[str, Settings] = {
         "allow_direct": True,
         "allow_msg_schedules": True,
         "allow_msg_ttl": True,
+    },
+    # A number a subject, added up by the broker; a month's is of no use in the next but one.
+    COUNTERS: {
+        "subjects": ["count.>"],
+        "storage": "file",
+        "retention": "limits",
+        "max_msgs_per_subject": 1,
+        "max_age": 100 * DAY_NS,
+        "allow_direct": True,
+        "allow_msg_counter": True,
+    },
+    # What was used, for longer than what is used is good.
+    USES: {
+        "subjects": ["use.*"],
+        "storage": "file",
+        "retention": "limits",
+        "max_age": 2 * DAY_NS,
+        "allow_direct": True,
     },
     # A cache (docs/decisions/0009): whatever is dropped here costs time and nothing else.
     SNAPSHOTS: {

@@ -13,6 +13,8 @@ from uuid import UUID
 
 JOURNAL = "JOURNAL"
 TIMERS = "TIMERS"
+COUNTERS = "COUNTERS"
+USES = "USES"
 SNAPSHOTS = "SNAPSHOTS"
 
 LANES = "lanes"
@@ -171,3 +173,13 @@ _SHIFTS = range(120, -1, -10)
 _ID = re.compile(r"[0-9a-v]{26}")
 _PLAIN = re.compile(r"[a-z0-9_-]{1,40}")
 _TIMER = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+def quota(month: str, client: UUID) -> str:
+    """Where the requests of a client in a month ("2026-01") are counted."""
+    return f"count.quota.{month}.{id_token(client)}"
+
+
+def use(name: UUID) -> str:
+    """Where a single use is remembered."""
+    return f"use.{id_token(name)}"

@@ -261,7 +261,7 @@ def _bounds() -> Iterator[str]:
         ("nodes that a job enters (`max_transitions` of its graph)", MAX_TRANSITIONS, "`transition_bound`"),
         ("iterations of a loop (`max_iterations`)", DEFAULT_MAX_ITERATIONS, "`loop_bound`"),
         ("forks, loops and scopes inside each other", MAX_NESTING, "`nesting_bound`"),
-        ("jobs inside each other", MAX_DEPTH, "`depth_bound`"),
+        ("jobs inside each other (`max_depth`)", MAX_DEPTH, "`depth_bound`"),
         ("ignored reports that are recorded of a job", MOST_IGNORED_RECORDED, "they are answered only"),
     ):
         yield f"| {bound} | {value} | {then} |"

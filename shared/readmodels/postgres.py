@@ -115,11 +115,7 @@ class PostgresDatabase:
             session.close()
 
     def _session(self, path: str) -> PostgresSession:
-        try:
-            connection = psycopg.connect(self._url, autocommit=True, options=f"-c search_path={path}")
-        except psycopg.OperationalError as error:
-            raise ReadModelUnavailable(f"PostgreSQL does not answer: {error}") from error
-        return PostgresSession(connection)
+        return _connected(self._url, path)
 
     def _schema_is_todays(self, session: PostgresSession) -> bool:
         sql = "SELECT 1 FROM pg_tables WHERE schemaname = ? AND tablename = 'meta'"
@@ -144,6 +140,25 @@ class PostgresDatabase:
 
     def _drop(self, session: PostgresSession, name: str) -> None:
         session.rows(_named("DROP SCHEMA IF EXISTS {} CASCADE", name))
+
+
+def open_schema(url: str, name: str) -> PostgresSession:
+    """A session in the schema `name`, which is made if it is not there. Raises ReadModelUnavailable."""
+    session = _connected(url, name)
+    try:
+        if not session.rows("SELECT 1 FROM pg_namespace WHERE nspname = ?", (name,)):
+            session.rows(_named("CREATE SCHEMA IF NOT EXISTS {}", name))
+    except psycopg.errors.UniqueViolation:
+        pass  # another process made it in the same moment
+    return session
+
+
+def _connected(url: str, path: str) -> PostgresSession:
+    try:
+        connection = psycopg.connect(url, autocommit=True, options=f"-c search_path={path}")
+    except psycopg.OperationalError as error:
+        raise ReadModelUnavailable(f"PostgreSQL does not answer: {error}") from error
+    return PostgresSession(connection)
 
 
 @lru_cache(maxsize=1000)

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from shared.application.ports import StoredCommit
-from shared.application.summary import JobSummary, UnknownEvent, WorkerSummary, WorkflowSummary
-from shared.readmodels import queries
+from shared.application.summary import OPEN, JobSummary, UnknownEvent, WorkerSummary, WorkflowSummary
+from shared.readmodels import queries, tallies
 from shared.readmodels.database import Session
 from shared.readmodels.errors import PositionMoved, UnfitCommit
 
@@ -31,9 +31,11 @@ _INSERT = """INSERT INTO jobs (first_sequence, id, tenant, status, workflow, ski
 _UPDATE = """UPDATE jobs SET status = ?, due_at = ?, sequence = ?, doc = ?, output = COALESCE(?, output)
     WHERE first_sequence = ?"""
 _TAG = "INSERT INTO job_tags VALUES (?, ?, ?, ?, ?)"
-_COUNT = """INSERT INTO counts VALUES (?, ?, ?)
-    ON CONFLICT (tenant, status) DO UPDATE SET n = counts.n + excluded.n"""
-_UNCOUNT = "DELETE FROM counts WHERE tenant = ? AND status = ? AND n = 0"
+_COUNT = """INSERT INTO counts VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (tenant, owner, workflow, status) DO UPDATE SET n = counts.n + excluded.n"""
+_UNCOUNT = """DELETE FROM counts WHERE tenant = ? AND owner = ? AND workflow = ? AND status = ? AND n = 0"""
+_TALLY = """INSERT INTO tallies VALUES (?, ?, ?)
+    ON CONFLICT (name, workflow) DO UPDATE SET n = tallies.n + excluded.n"""
 _WORKER = """INSERT INTO workers VALUES (?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, doc = excluded.doc"""
 _WORKFLOW = """INSERT INTO workflows VALUES (?, ?, ?, ?, ?)
@@ -213,7 +215,8 @@ class _Batch:
         inserts: list[tuple[Any, ...]] = []
         updates: list[tuple[Any, ...]] = []
         tags: list[tuple[Any, ...]] = []
-        counted: dict[tuple[str, str], int] = defaultdict(int)
+        counted: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        tallied: dict[tuple[str, str], int] = defaultdict(int)
         for id_, job in self.jobs.items():
             before = self.stored_status.get(id_)
             doc, job_input, output = self.docs[id_], job.input, job.output
@@ -240,12 +243,17 @@ class _Batch:
                 )
                 for name, value in job.tags.items():
                     tags.append((job.tenant, name, value, job.created_at, job.first_sequence))
-                counted[job.tenant, job.status] += 1
+                counted[_counted(job, job.status)] += 1
+                for name, n in tallies.of_beginning(job):
+                    tallied[name, job.workflow or ""] += n
             else:
                 updates.append((job.status, job.due_at, job.sequence, doc, stored_output, job.first_sequence))
                 if before != job.status:
-                    counted[job.tenant, before] -= 1
-                    counted[job.tenant, job.status] += 1
+                    counted[_counted(job, before)] -= 1
+                    counted[_counted(job, job.status)] += 1
+            if job.is_ended and (before is None or before in OPEN):
+                for name, n in tallies.of_end(job):
+                    tallied[name, job.workflow or ""] += n
         write = self.session.write
         if inserts:
             write(_INSERT, inserts)
@@ -254,11 +262,13 @@ class _Batch:
             assert changed == len(updates), "each known job has its row"
         if tags:
             write(_TAG, tags)
-        moved = sorted((*key, n) for key, n in counted.items() if n)
+        moved: list[tuple[Any, ...]] = sorted((*key, n) for key, n in counted.items() if n)
         if moved:
             write(_COUNT, moved)
-        if gone := [(tenant, status) for tenant, status, n in moved if n < 0]:
+        if gone := [entry[:-1] for entry in moved if entry[-1] < 0]:
             write(_UNCOUNT, gone)
+        if tallied:
+            write(_TALLY, sorted((*key, n) for key, n in tallied.items()))
         if self.workers:
             write(_WORKER, [(id_.bytes, w.name, _checked(w)) for id_, w in self.workers.items()])
         if self.workflows:
@@ -269,6 +279,10 @@ class _Batch:
                     for id_, w in self.workflows.items()
                 ],
             )
+
+
+def _counted(job: JobSummary, status: str) -> tuple[str, str, str, str]:
+    return job.tenant, job.owner, job.workflow or "", status
 
 
 def _checked(summary: WorkerSummary | WorkflowSummary) -> bytes:

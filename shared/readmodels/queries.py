@@ -57,6 +57,14 @@ class PoisonCommit:
     raw: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """By workflow ("" for jobs of a skill alone): jobs by status, and tallies by name (see `tallies`)."""
+
+    counts: dict[str, dict[str, int]]
+    tallies: dict[str, dict[str, int]]
+
+
 def position(session: Session) -> int:
     """The stream sequence up to which the rows hold everything."""
     return int(session.rows("SELECT value FROM meta WHERE name = 'position'")[0][0])
@@ -81,40 +89,38 @@ def summary_of(doc: bytes) -> JobSummary:
     return _JOBS.decode(doc)
 
 
-def counts(session: Session, tenant: str | None = None) -> dict[str, int]:
-    """How many jobs there are in each status that has any."""
-    totals: dict[str, int] = {}
-    for (_, status), n in counted(session, tenant).items():
-        totals[status] = totals.get(status, 0) + n
-    return totals
-
-
-def counts_of_tag(session: Session, tenant: str, name: str, value: str) -> dict[str, int]:
-    """How many of the tenant's jobs with this tag there are in each status. Walks over all of them."""
-    sql = """SELECT j.status, count(*) FROM job_tags AS t CROSS JOIN jobs AS j
-             WHERE t.tenant = ? AND t.name = ? AND t.value = ? AND j.first_sequence = t.first_sequence
-             GROUP BY j.status"""
-    if not all(storable(text) for text in (tenant, name, value)):
-        return {}
-    return {row[0]: row[1] for row in session.rows(sql, (tenant, name, value))}
-
-
-def count_of_tag(session: Session, tenant: str, name: str, value: str) -> int:
-    """How many of the tenant's jobs have this tag. Walks over their part of one index."""
-    sql = "SELECT count(*) FROM job_tags WHERE tenant = ? AND name = ? AND value = ?"
-    if not all(storable(text) for text in (tenant, name, value)):
-        return 0
-    (row,) = session.rows(sql, (tenant, name, value))
-    return int(row[0])
+def counts(session: Session, tenant: str | None = None, owner: str | None = None) -> dict[str, int]:
+    """How many jobs there are in each status that has any; with `owner` the tenant's jobs of that owner."""
+    if owner is None:
+        totals: dict[str, int] = {}
+        for (_, status), n in counted(session, tenant).items():
+            totals[status] = totals.get(status, 0) + n
+        return totals
+    sql = "SELECT status, sum(n) FROM counts WHERE tenant = ? AND owner = ? GROUP BY status"
+    assert tenant is not None, "an owner is somebody in a tenant"
+    rows = session.rows(sql, (tenant, owner)) if storable(tenant) and storable(owner) else []
+    return {status: int(n) for status, n in rows if n > 0}
 
 
 def counted(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:
     """How many jobs each (tenant, status) has, where there are any."""
+    sql = "SELECT tenant, status, sum(n) FROM counts {} GROUP BY tenant, status"
     if tenant is None:
-        rows = session.rows("SELECT tenant, status, n FROM counts")
+        rows = session.rows(sql.format(""))
     else:
-        rows = session.rows("SELECT tenant, status, n FROM counts WHERE tenant = ?", (tenant,))
-    return {(tenant, status): n for tenant, status, n in rows if n > 0}
+        rows = session.rows(sql.format("WHERE tenant = ?"), (tenant,)) if storable(tenant) else []
+    return {(tenant, status): int(n) for tenant, status, n in rows if n > 0}
+
+
+def measures(session: Session) -> Measures:
+    """All counts and tallies by workflow, those of all tenants together."""
+    sql = "SELECT workflow, status, sum(n) FROM counts GROUP BY workflow, status"
+    found = Measures({}, {})
+    for workflow, status, n in session.rows(sql):
+        found.counts.setdefault(workflow, {})[status] = int(n)
+    for name, workflow, n in session.rows("SELECT name, workflow, n FROM tallies"):
+        found.tallies.setdefault(workflow, {})[name] = int(n)
+    return found
 
 
 def due_jobs(session: Session, now: int, limit: int = 100) -> list[DueJob]:

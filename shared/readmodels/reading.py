@@ -12,7 +12,7 @@ from uuid import UUID
 from shared.application.summary import JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels import pages, queries
 from shared.readmodels.database import Database, Session
-from shared.readmodels.queries import DueJob, JobFilter, Page, PoisonCommit
+from shared.readmodels.queries import DueJob, JobFilter, Measures, Page, PoisonCommit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,17 +44,15 @@ class ReadModel:
         """At most `limit` (1 to 500) jobs, newest first. Raises InvalidCursor."""
         return await self._ask(pages.page, wanted, limit, cursor)
 
-    async def counts(self, tenant: str | None = None) -> dict[str, int]:
-        """How many jobs there are in each status that has any; all tenants together when None."""
-        return await self._ask(queries.counts, tenant)
+    async def counts(self, tenant: str | None = None, owner: str | None = None) -> dict[str, int]:
+        """How many jobs there are in each status that has any; all tenants together when None, only those of
+        the tenant's `owner` when there is one.
+        """
+        return await self._ask(queries.counts, tenant, owner)
 
-    async def counts_of_tag(self, tenant: str, name: str, value: str) -> dict[str, int]:
-        """How many of the tenant's jobs with a tag there are in each status that has any."""
-        return await self._ask(queries.counts_of_tag, tenant, name, value)
-
-    async def count_of_tag(self, tenant: str, name: str, value: str) -> int:
-        """How many of the tenant's jobs have a tag."""
-        return await self._ask(queries.count_of_tag, tenant, name, value)
+    async def measures(self) -> Measures:
+        """All counts and tallies by workflow, those of all tenants together."""
+        return await self._ask(queries.measures)
 
     async def due_jobs(self, now: int, limit: int = 100) -> list[DueJob]:
         """Jobs with a deadline at or before `now` (microseconds since the epoch), the most overdue first."""

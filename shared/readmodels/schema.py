@@ -8,15 +8,16 @@ read them and updates do not write them again.
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # Every table that derives from the journal alone, with the columns that order it. `meta` does not: it says
 # where and what the store is.
 KEYS: Final = {
-    "counts": "tenant, status",
+    "counts": "tenant, owner, workflow, status",
     "job_tags": "tenant, name, value, created_at, first_sequence",
     "jobs": "first_sequence",
     "poison": "sequence",
+    "tallies": "name, workflow",
     "workers": "id",
     "workflows": "id",
 }
@@ -62,8 +63,12 @@ def statements(*, text: str, serial: str, blob: str, clustered: str, tail: str) 
             first_sequence BIGINT NOT NULL,
             PRIMARY KEY (tenant, name, value, created_at, first_sequence)){clustered}""",
         f"""CREATE TABLE counts (
-            tenant {text} NOT NULL, status {text} NOT NULL, n BIGINT NOT NULL,
-            PRIMARY KEY (tenant, status)){clustered}""",
+            tenant {text} NOT NULL, owner {text} NOT NULL, workflow {text} NOT NULL, status {text} NOT NULL,
+            n BIGINT NOT NULL,
+            PRIMARY KEY (tenant, owner, workflow, status)){clustered}""",
+        f"""CREATE TABLE tallies (
+            name {text} NOT NULL, workflow {text} NOT NULL, n BIGINT NOT NULL,
+            PRIMARY KEY (name, workflow)){clustered}""",
         f"CREATE TABLE workers (id {blob} PRIMARY KEY, name {text} NOT NULL, doc {blob} NOT NULL)",
         f"""CREATE TABLE workflows (
             id {blob} PRIMARY KEY, tenant {text} NOT NULL, name {text} NOT NULL, deleted BIGINT NOT NULL,

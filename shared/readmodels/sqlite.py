@@ -97,7 +97,7 @@ class SqliteDatabase:
             if name is None:
                 break
             try:
-                return _open(self._folder / name, readonly=True)
+                return open_file(self._folder / name, readonly=True)
             except sqlite3.OperationalError as error:
                 # A swap may have removed it after its name was read; anything else is the answer.
                 if self._served_name() == name:
@@ -107,7 +107,7 @@ class SqliteDatabase:
     def writer(self) -> SqliteSession:
         name = self._served_name()
         if name is not None and (self._folder / name).exists():
-            session = _open(self._folder / name)
+            session = open_file(self._folder / name)
             if session.rows("SELECT value FROM meta WHERE name = 'schema'") == [(schema.VERSION,)]:
                 self._sweep(keep=name)
                 return session
@@ -122,7 +122,7 @@ class SqliteDatabase:
         self.drop_beside()
         served = self._served_name()
         number = int(served.removesuffix(".db")) + 1 if served else 1
-        session = _open(self._folder / f"{number:06}.db")
+        session = open_file(self._folder / f"{number:06}.db")
         with session.transaction():
             for statement in schema.statements(
                 text="TEXT", serial="INTEGER", blob="BLOB", clustered=" WITHOUT ROWID", tail=""
@@ -158,7 +158,8 @@ class SqliteDatabase:
                 path.unlink(missing_ok=True)
 
 
-def _open(path: Path, *, readonly: bool = False) -> SqliteSession:
+def open_file(path: Path, *, readonly: bool = False) -> SqliteSession:
+    """A session on a file, which is made if it is to be written and not there."""
     # Each session belongs to one thread at a time, not to the thread that opened it.
     if readonly:
         connection = sqlite3.connect(

@@ -200,6 +200,8 @@ class Hands:
                 assert task.needs is not None
                 if task.skill not in poll.skills or not fits(candidate, task.skill, task.needs):
                     continue
+                if not member.suits(task):
+                    continue
                 if now - entry.arrived >= PATIENCE_SECONDS or self._best(task) == poll.worker:
                     self._placed.remove(entry)
                     return task
@@ -335,6 +337,7 @@ class Hands:
             for member in self._members.values()
             if not member.has_left
             and task.skill in member.profile.skills
+            and member.suits(task)
             and (not waiting or self._poll_of(member.name, task.skill) is not None)
         ]
         best = chosen(candidates, task.skill, task.needs, self._given, self._soft_limit)

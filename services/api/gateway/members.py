@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.api.gateway.tasks import Key
+from services.api.gateway.contracts import NO_CONTRACT, Contract
+from services.api.gateway.tasks import Key, Task
 from shared.domain.placement import Candidate
 
 DEFAULT_CONCURRENCY = 10
@@ -24,6 +25,8 @@ class Profile:
     concurrency: int = DEFAULT_CONCURRENCY
     labels: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, Any] = field(default_factory=dict)
+    contracts: Mapping[str, Contract] = field(default_factory=dict)
+    """By skill."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,15 @@ class Member:
     @property
     def name(self) -> str:
         return self.profile.name
+
+    def contract(self, skill: str) -> Contract:
+        """What it promised of a skill."""
+        return self.profile.contracts.get(skill, NO_CONTRACT)
+
+    def suits(self, task: Task) -> bool:
+        """Whether its promises cover a placed task."""
+        contract = self.contract(task.skill)
+        return contract.refuses(task.params) is None and not contract.lacks(task.ports or ())
 
     def candidate(self) -> Candidate:
         """It as placement sees it now."""

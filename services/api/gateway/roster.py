@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from services.api.gateway.contracts import NO_CONTRACT, Contract
 from services.api.gateway.greeting import Greeting, HelloRefused
 from services.api.gateway.members import MOST_CONCURRENCY, Member, Profile, WorkerView
 from services.api.gateway.polls import Room
@@ -104,6 +105,11 @@ class Roster:
         """Whether the worker said that it has the skill loaded."""
         member = self._members.get(name)
         return member is not None and skill in member.hot
+
+    def contract(self, name: str, skill: str) -> Contract:
+        """What a worker promised of a skill."""
+        member = self._members.get(name)
+        return NO_CONTRACT if member is None else member.contract(skill)
 
     def leave(self, name: str) -> None:
         """The worker takes no more tasks; what it has it may finish."""

@@ -78,7 +78,7 @@ class Runs:
         if run.cancelled:
             self._send(task.ack, ACK)
             return True
-        run.ack = task.ack
+        run.ack, run.skill = task.ack, task.skill
         run.wpi_at = self._loop.time() + self._wpi
         self._send(task.ack, IN_PROGRESS)
         return True

@@ -66,6 +66,13 @@ class Task:
         self.ports: dict[str, str] | None = released.get("transitions")
         self.ack, self.deliveries = message.reply, deliveries
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """What its worker gets: always an object; what is none stands under "input"."""
+        if isinstance(self.input, dict):
+            return self.input
+        return {} if self.input is None else {"input": self.input}
+
 
 class Run:
     """A task in the hands of a worker. The `_at` times and `until` are monotonic seconds.

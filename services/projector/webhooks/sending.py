@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,9 +39,16 @@ class Sending:
         key: bytes | None,
         *,
         loopback: bool,
+        trusted: Path | None = None,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
-        """`key` signs; `loopback` allows receivers on this machine."""
+        """`key` signs; `loopback` allows receivers on this machine; `trusted` is a file of certificates of
+        authorities that receivers' certificates may be signed by, beside those that everybody trusts. Raises
+        OSError when it cannot be used.
+        """
+        self._tls = httpx.create_ssl_context(trust_env=False)
+        if trusted is not None:
+            self._tls.load_verify_locations(cafile=trusted)
         self._outbox, self._journal, self._now, self._key = outbox, journal, now_us, key
         self._loopback, self._pause = loopback, first_pause_seconds
         self._woken = asyncio.Event()
@@ -55,7 +63,7 @@ class Sending:
         # No connection is kept: one that was made for one name must not serve another at the same address.
         limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
         async with httpx.AsyncClient(
-            timeout=ANSWER_SECONDS, limits=limits, trust_env=False, follow_redirects=False
+            verify=self._tls, timeout=ANSWER_SECONDS, limits=limits, trust_env=False, follow_redirects=False
         ) as client:
             try:
                 while True:

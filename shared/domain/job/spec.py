@@ -64,7 +64,8 @@ class JobSpec:
     epoch; `dispatch_timeout` seconds that a task waits for a worker, `run_timeout` seconds that it runs;
     `concurrency` {"key", "limit"}; `rate` {"key", "limit", "per_seconds"}; `parent` {"job", "activation"};
     `retry` fields of RetryPolicy; `trace` a traceparent; `policy` {"allowed_skills"} bounds what its handlers
-    may dispatch, `max_transitions` how many states it may enter.
+    may dispatch, `max_transitions` how many states it may enter, `max_depth` how deep jobs
+    may be nested (None: MAX_DEPTH of the walk).
     """
 
     workflow: str | None = None
@@ -94,6 +95,7 @@ class JobSpec:
     trigger: str = "api"
     policy: dict[str, Json] | None = None
     max_transitions: int | None = None
+    max_depth: int | None = None
 
     def check(self) -> None:
         """Raises InvalidValue for a value that means nothing."""
@@ -108,6 +110,8 @@ class JobSpec:
             allowed_skills(self.policy)
         if self.max_transitions is not None and self.max_transitions < 1:
             raise InvalidValue(f"max_transitions must be at least 1, not {self.max_transitions}")
+        if self.max_depth is not None and self.max_depth < 1:
+            raise InvalidValue(f"max_depth must be at least 1, not {self.max_depth}")
 
 
 def allowed_skills(policy: dict[str, Json]) -> list[str] | None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shared.domain.job.job import Job
 
 MAX_DEPTH: Final = 10
+"""Jobs inside jobs, where the job itself says nothing else."""
 ANY_PORT: Final = "*"
 
 
@@ -204,8 +205,9 @@ class Walk:
     ) -> None:
         """A child job is to do the work of a node."""
         activation = self.job.last_activation + 1
-        if self.job.spec.depth >= MAX_DEPTH:
-            why = f"node {node!r}: jobs are nested deeper than {MAX_DEPTH}"
+        most = self.job.spec.max_depth or MAX_DEPTH
+        if self.job.spec.depth >= most:
+            why = f"node {node!r}: jobs are nested deeper than {most}"
             error = TaskError("permanent", why, "depth_bound")
             quarantine = RetryPolicy.of(self.job.spec.retry).quarantines(error.kind)
             self.fail(node, parent, branch, error, transitions, quarantine)

@@ -17,7 +17,10 @@ from shared.readmodels.digest import digest
 from shared.readmodels.errors import InvalidCursor, PositionMoved
 from shared.readmodels.projection import Projection
 from shared.readmodels.queries import JobFilter
+from shared.readmodels.tallies import SUM, of_beginning, of_end
 from tests.contract.readmodels.histories import START, commit, history, ids_of, job_id, one_step
+
+IGNORED = {"task": 1, "attempt": 1, "worker": "w1", "reason": "late", "kind": "result"}
 
 
 def digest_of(session: Session) -> str:
@@ -57,19 +60,6 @@ class QueriesContract:
         for id_, job in folded(commits).items():
             assert queries.job(session, id_) == job
         assert queries.job(session, job_id("none")) is None
-
-    def test_jobs_of_a_tag_are_counted_in_their_tenant(self, database: Database) -> None:
-        commits = [
-            *one_step(1, "a", tags={"k": "v"}),
-            *one_step(3, "b", tags={"k": "v", "other": "v"}),
-            *one_step(5, "c", tags={"k": "w"}),
-            *one_step(7, "d", tags={"k": "v"}, tenant="acme"),
-        ]
-        session = projected(database, commits)
-        assert queries.count_of_tag(session, "default", "k", "v") == 2
-        assert queries.counts_of_tag(session, "default", "k", "v") == {"succeeded": 2}
-        assert queries.count_of_tag(session, "default", "k", "nobody") == 0
-        assert queries.count_of_tag(session, "default", "k", "\0") == 0
 
     def test_the_newest_job_of_an_alias_is_found_in_its_tenant_only(self, database: Database) -> None:
         commits = [
@@ -153,6 +143,40 @@ class QueriesContract:
         assert queries.counts(session) == Counter(job.status for job in jobs)
         acme = Counter(job.status for job in jobs if job.tenant == "acme")
         assert queries.counts(session, "acme") == acme
+        owners = {(job.tenant, job.owner) for job in jobs}
+        assert len(owners) > 1
+        for tenant, owner in owners:
+            own = Counter(job.status for job in jobs if (job.tenant, job.owner) == (tenant, owner))
+            assert queries.counts(session, tenant, owner) == own
+        assert queries.counts(session, "acme", "nobody") == {}
+        by_workflow: dict[str, Counter[str]] = {}
+        for job in jobs:
+            by_workflow.setdefault(job.workflow or "", Counter())[job.status] += 1
+        assert queries.measures(session).counts == by_workflow
+
+    def test_tallies_are_those_of_a_recount_however_commits_come(self, database: Database) -> None:
+        commits = history(6, jobs=50)
+        expected: dict[str, Counter[str]] = {}
+        for job in folded(commits).values():
+            told = [*of_beginning(job), *(of_end(job) if job.is_ended else ())]
+            for name, n in told:
+                expected.setdefault(job.workflow or "", Counter())[name] += n
+        for size in (1, 7, 1000):
+            session = database.beside()
+            projection = Projection(session)
+            for start in range(0, len(commits), size):
+                projection.project(commits[start : start + size])
+            tallies = queries.measures(session).tallies
+            assert tallies == expected
+            session.close()
+        assert sum(n for names in expected.values() for name, n in names.items() if name == SUM) > 0
+
+    def test_a_job_is_tallied_once_though_reports_come_behind_its_end(self, database: Database) -> None:
+        accepted, ended = one_step(1, "a")
+        late = commit(3, job_id("a"), ended.last_version + 1, [("ReportIgnored", IGNORED)])
+        session = projected(database, [accepted, ended, late], size=1)
+        (tallies,) = queries.measures(session).tallies.values()
+        assert [n for name, n in tallies.items() if name != SUM] == [1]
 
     def test_due_jobs_come_most_overdue_first_and_never_too_soon(self, database: Database) -> None:
         commits = history(7, jobs=50)

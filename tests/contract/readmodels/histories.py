@@ -100,7 +100,7 @@ def _events(chance: random.Random, id_: UUID, number: int) -> Iterator[Events]:
     skill = chance.choice(("resize", "ocr", "mail"))
     spec: dict[str, Any] = {
         "tenant": chance.choice(TENANTS),
-        "owner": "client:test",
+        "owner": f"client:{number % 3}",
         "definition": "d" * 8,
         "input": {"number": number, "text": "é\n\u2028"},
         "urgency": chance.choice((500, 100)),

@@ -34,7 +34,8 @@ from shared.domain.job.spec import Facts
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.memory import MemoryJournal
 from shared.readmodels.errors import InvalidCursor, ReadModelUnavailable
-from shared.readmodels.queries import JobFilter, Page
+from shared.readmodels.queries import JobFilter, Measures, Page
+from shared.readmodels.tallies import of_beginning, of_end
 
 TOKENS = {
     "token-a": Principal("alice", "a", frozenset({"client"})),
@@ -67,24 +68,29 @@ class CurrentReads:
         following = str(start + limit) if len(found) > start + limit else None
         return Page(found[start : start + limit], following)
 
-    async def counts(self, tenant: str | None = None) -> dict[str, int]:
+    async def counts(self, tenant: str | None = None, owner: str | None = None) -> dict[str, int]:
         self._check()
         counts: dict[str, int] = {}
         for job in await self._all():
-            if tenant is None or job.tenant == tenant:
+            if tenant in (None, job.tenant) and owner in (None, job.owner):
                 counts[job.status] = counts.get(job.status, 0) + 1
         return counts
 
-    async def counts_of_tag(self, tenant: str, name: str, value: str) -> dict[str, int]:
+    async def measures(self) -> Measures:
         self._check()
-        counts: dict[str, int] = {}
+        found = Measures({}, {})
         for job in await self._all():
-            if job.tenant == tenant and job.tags.get(name) == value:
-                counts[job.status] = counts.get(job.status, 0) + 1
-        return counts
+            counts = found.counts.setdefault(job.workflow or "", {})
+            counts[job.status] = counts.get(job.status, 0) + 1
+            told = list(of_beginning(job)) + (list(of_end(job)) if job.is_ended else [])
+            tallies = found.tallies.setdefault(job.workflow or "", {})
+            for name, n in told:
+                tallies[name] = tallies.get(name, 0) + n
+        return found
 
-    async def count_of_tag(self, tenant: str, name: str, value: str) -> int:
-        return sum((await self.counts_of_tag(tenant, name, value)).values())
+    async def poison_count(self) -> int:
+        self._check()
+        return 0
 
     async def workers(self) -> list[WorkerSummary]:
         self._check()

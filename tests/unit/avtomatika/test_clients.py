@@ -4,13 +4,15 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.clients import BadClients, Clients, read_clients
 from services.api.dialects.avtomatika.limits import MOST_KEYS, RateLimit
 from services.api.dialects.avtomatika.quotas import Quotas
-from tests.unit.avtomatika.world import world
+from shared.broker.errors import BrokerError, NoAnswer, NotSent
+from tests.unit.avtomatika.world import World, world
 
 NOVEMBER = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -45,22 +47,74 @@ async def test_a_month_has_as_many_requests_as_were_granted(tmp_path: Path) -> N
         assert answer.json() == {"error": "Quota exceeded or not configured"}
 
 
-def test_use_is_kept_over_a_restart_and_begins_anew_with_the_month(tmp_path: Path) -> None:
-    now = [NOVEMBER]
-    quotas = Quotas(tmp_path / "quotas.json", lambda: now[0])
+class Numbers:
+    """The common counts, of several processes."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, int] = {}
+        self.problem: BrokerError | None = None
+
+    async def add(self, subject: str, number: int) -> int:
+        if isinstance(self.problem, NoAnswer):
+            self.found[subject] = self.found.get(subject, 0) + number
+        if self.problem is not None:
+            raise self.problem
+        self.found[subject] = self.found.get(subject, 0) + number
+        return self.found[subject]
+
+    async def value(self, subject: str) -> int:
+        return self.found.get(subject, 0)
+
+
+async def test_use_is_kept_over_a_restart_and_begins_anew_with_the_month() -> None:
+    now, numbers = [NOVEMBER], Numbers()
+    quotas = Quotas(numbers, lambda: now[0])
     assert [quotas.take("few", 2) for _ in range(3)] == [True, True, False]
-    quotas.write()
-    again = Quotas(tmp_path / "quotas.json", lambda: now[0])
+    await quotas.add()
+    again = Quotas(numbers, lambda: now[0])
+    await again.load(["few", "other"])
     assert not again.take("few", 2)
     assert again.take("few", 3)
     now[0] = NOVEMBER.replace(month=12)
     assert again.take("few", 2)
 
 
-def test_quotas_that_cannot_be_read_begin_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "quotas.json").write_text("[")
-    assert Quotas(tmp_path / "quotas.json", lambda: NOVEMBER).take("few", 1)
-    assert "cannot be read" in caplog.text
+async def test_processes_share_one_count_from_one_moment_to_the_next() -> None:
+    numbers = Numbers()
+    one, other = Quotas(numbers, lambda: NOVEMBER), Quotas(numbers, lambda: NOVEMBER)
+    assert [one.take("few", 3), one.take("few", 3), other.take("few", 3)] == [True, True, True]
+    await one.add()
+    await other.add()
+    assert not other.take("few", 3)
+    assert one.take("few", 3)  # it did not hear yet: this is what may be too much
+    await one.add()
+    assert not one.take("few", 3)
+    assert list(numbers.found.values()) == [4]
+
+
+async def test_what_cannot_be_added_now_is_added_later_and_counts_meanwhile() -> None:
+    numbers = Numbers()
+    quotas = Quotas(numbers, lambda: NOVEMBER)
+    quotas.take("few", 2)
+    numbers.problem = NotSent("away")
+    await quotas.add()
+    assert numbers.found == {}
+    assert [quotas.take("few", 2), quotas.take("few", 2)] == [True, False]
+    numbers.problem = None
+    await quotas.add()
+    assert list(numbers.found.values()) == [2]
+
+
+async def test_an_unknown_outcome_is_not_added_twice() -> None:
+    numbers = Numbers()
+    quotas = Quotas(numbers, lambda: NOVEMBER)
+    quotas.take("few", 2)
+    numbers.problem = NoAnswer("lost")
+    await quotas.add()
+    numbers.problem = None
+    await quotas.add()
+    assert list(numbers.found.values()) == [1]
+    assert [quotas.take("few", 2), quotas.take("few", 2)] == [True, False]
 
 
 def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(
@@ -125,6 +179,23 @@ async def test_a_limit_tells_what_is_left_and_when_to_come_again(tmp_path: Path)
         assert (await client.get("/api/v1/workers")).status_code == 200  # another path
         metrics = await client.get("/_public/metrics")
         assert "orchestrator_ratelimit_blocked_total 1.0" in metrics.text
+
+
+async def test_a_client_is_limited_wherever_it_calls_from(tmp_path: Path) -> None:
+    async def asked(w: World, address: str, token: str) -> int:
+        transport = httpx.ASGITransport(app=w.server, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://daybook") as client:
+            headers = {"X-Client-Token": token}
+            return (await client.get("/api/v1/dashboard", headers=headers)).status_code
+
+    async with world(tmp_path, rate_limiting_enabled=True, rate_limit=2) as w:
+        calls = [await asked(w, f"10.0.0.{number}", "token-alice") for number in range(3)]
+        assert calls == [200, 200, 429]
+        assert await asked(w, "10.0.0.9", "token-bob") == 200
+        # A request that is refused takes nothing from the month.
+        few = [await asked(w, "10.0.0.2", "token-few"), await asked(w, "10.0.0.2", "token-few")]
+        assert few == [200, 429]
+        assert await asked(w, "10.0.0.8", "token-few") == 200
 
 
 async def test_nothing_is_limited_unless_it_is_asked_for(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ async def test_everything_that_is_asked_for_reaches_the_domain(tmp_path: Path) -
         assert "security" not in state
 
 
+async def test_how_deep_jobs_nest_is_a_setting(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.submit()
+        assert "max_depth" not in w.native.journal.commits[-1].events[0][1]
+    async with world(tmp_path, max_holarchy_depth=3) as w:
+        await w.submit()
+        assert w.native.journal.commits[-1].events[0][1]["max_depth"] == 3
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from services.dispatcher.children import Children
 from shared.domain.graph import Graph
-from shared.domain.job import GoTo, TaskError
+from shared.domain.job import Dispatch, GoTo, Job, RunWorkflow, StartChild, TaskError, TaskSpec
 from tests.unit.avtomatika.world import FLOW, world
 
 PRODUCTION = {
@@ -40,10 +42,55 @@ async def test_the_metrics_have_the_names_that_operators_know(tmp_path: Path) ->
         answer = await client.get("/_public/metrics")
         assert answer.headers["content-type"].startswith("text/plain")
         for name in SEED_METRICS:
-            assert re.search(rf"^orchestrator_{name} ", answer.text, re.MULTILINE), name
-        assert "orchestrator_jobs_total 1.0" in answer.text
-        assert "orchestrator_scheduler_jobs_triggered_total 0.0" in answer.text
+            assert re.search(rf"^orchestrator_{name}[ {{]", answer.text, re.MULTILINE), name
+        assert 'orchestrator_jobs_total{blueprint="flow"} 1.0' in answer.text
         assert "daybook_http_requests_total" in answer.text
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """A value of a page, 0 while it is not there."""
+    told = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    whole = f"orchestrator_{name}{{{told}}}" if told else f"orchestrator_{name}"
+    found = [line for line in text.splitlines() if line.startswith(f"{whole} ")]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+
+async def test_each_metric_of_jobs_moves_with_what_it_counts(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+
+        async def told(name: str, **labels: str) -> float:
+            return metric((await client.get("/_public/metrics")).text, name, blueprint="flow", **labels)
+
+        waiting = await w.submit({"policy": {"allowed_skills": ["sing"]}})
+        assert (await told("jobs_total"), await told("task_queue_length")) == (1, 1)
+        assert (await told("jobs_failed_total"), await told("job_duration_seconds_count")) == (0, 0)
+        await w.act(waiting, Dispatch(TaskSpec("resize"), {"success": "finished"}))
+        assert (await told("jobs_failed_total"), await told("policy_violations_total")) == (1, 1)
+        assert (await told("task_queue_length"), await told("job_duration_seconds_count")) == (0, 1)
+        ended = await w.submit()
+        await w.finish(ended)
+        assert await told("jobs_total") == 2
+        assert await told("job_duration_seconds_count") == 2
+        assert await told("job_duration_seconds_bucket", le="+Inf") == 2
+        assert await told("job_duration_seconds_sum") > 0
+        late = await w.submit({"result_timeout": 0.000001})
+        await w.decide(late, lambda job, facts: job.expire(facts))
+        assert (await told("jobs_timeouts_total"), await told("jobs_failed_total")) == (1, 2)
+    async with world(tmp_path, max_holarchy_depth=1) as w, w.client(None) as client:
+        parent = await w.submit()
+        await w.act(parent, RunWorkflow("flow", {"success": "finished"}))
+        recorded = await w.native.journal.load(Job, UUID(parent))
+        assert recorded is not None
+        (effect,) = recorded.aggregate.outstanding()
+        assert isinstance(effect, StartChild)
+        native = w.native.parts
+        children = Children(native.journal, native.definitions, native.submit)
+        child = await children.start(recorded.aggregate, effect)
+        assert (child.spec.depth, child.spec.max_depth) == (1, 1)
+        await w.act(str(child.id), RunWorkflow("flow", {"success": "finished"}))
+        page = (await client.get("/_public/metrics")).text
+        assert metric(page, "holarchy_depth_exceeded_total", blueprint="flow") == 1
+        assert metric(page, "history_integrity_failures_total") == 0
 
 
 async def test_a_decision_moves_the_job_once(tmp_path: Path) -> None:
@@ -160,6 +207,26 @@ async def test_graphs_workers_and_counts(tmp_path: Path) -> None:
         assert counts == {"workers": {"total": 1}, "jobs": {"queued": 1, "pending": 1, "finished": 1}}
         reload = await client.post("/api/v1/admin/reload-workers")
         assert (reload.status_code, reload.json()) == (400, {"error": "WORKERS_CONFIG_PATH is not set"})
+
+
+async def test_a_worker_s_skills_are_in_the_catalog(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        told = [
+            {"worker_id": "a", "supported_skills": [{"name": "resize", "version": "1"}]},
+            {"worker_id": "b", "supported_skills": [{"name": "resize"}, {"name": "blur"}]},
+        ]
+        w.workers.told = told
+        catalog = (await client.get("/api/v1/workers/catalog")).json()
+        assert [(skill["name"], skill["workers"]) for skill in catalog] == [("blur", 1), ("resize", 2)]
+        assert catalog[1]["version"] == "1"
+        reloaded = await client.post("/api/v1/admin/reload-workers")
+        assert (reloaded.status_code, reloaded.json()) == (200, {"status": "worker_configs_reloaded"})
+
+
+async def test_the_clients_api_can_be_left_out(tmp_path: Path) -> None:
+    async with world(tmp_path, client_api_enabled=False) as w, w.client() as client:
+        assert (await client.get("/api/v1/dashboard")).status_code == 404
+        assert (await client.get("/_public/status")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/_public/nothing", "/_public"])

@@ -13,7 +13,7 @@ import httpx
 
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.limits import RateLimit
-from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.dialects.avtomatika.parts import AvtomatikaParts, NoWorkers
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
 from services.api.file_links import links_of
@@ -63,6 +63,19 @@ FLOW: dict[str, Any] = {
 }
 
 
+class Workers(NoWorkers):
+    """What the workers that the test has say of themselves; None: there is no file of workers."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] | None = None
+
+    def registrations(self) -> list[dict[str, Any]]:
+        return self.told or []
+
+    def reload(self) -> bool:
+        return self.told is not None
+
+
 class World:
     """The server, and hands on its jobs."""
 
@@ -70,7 +83,7 @@ class World:
         self.native, self.settings = native, settings
         self.endpoints = Endpoints(native.journal)
         self.clients = Clients("dev-client-token", clients, Quotas(None, utc_now))
-        parts = native.parts
+        parts, self.workers = native.parts, Workers()
         self.parts = AvtomatikaParts(
             journal=parts.journal,
             reads=parts.reads,
@@ -81,6 +94,7 @@ class World:
             clients=self.clients,
             settings=settings,
             metrics=parts.metrics,
+            workers=self.workers,
             rate=RateLimit(settings.rate_limit, 60.0) if settings.rate_limiting_enabled else None,
             files=self._opened(settings),
         )

@@ -246,6 +246,8 @@ def test_a_job_that_goes_round_in_circles_fails_at_its_bound() -> None:
 def test_a_bound_below_one_is_refused() -> None:
     with pytest.raises(InvalidValue, match="max_transitions"):
         JobSpec(skill="s", max_transitions=0).check()
+    with pytest.raises(InvalidValue, match="max_depth"):
+        JobSpec(skill="s", max_depth=0).check()
 
 
 # -- children

@@ -264,6 +264,13 @@ def test_jobs_nest_only_so_deep() -> None:
     assert story.job.error["code"] == "depth_bound"
 
 
+def test_a_job_may_say_how_deep_jobs_nest() -> None:
+    assert Story(subflow(), depth=MAX_DEPTH, max_depth=MAX_DEPTH + 1).job.error is None
+    shallow = Story(subflow(), depth=1, max_depth=1)
+    assert shallow.job.error is not None
+    assert str(shallow.job.error["message"]).endswith("jobs are nested deeper than 1")
+
+
 def test_the_end_of_a_job_leaves_its_children_to_be_cancelled() -> None:
     story = Story(subflow())
     story.job.cancel(story.facts)

@@ -1,5 +1,9 @@
 """Tasks and polls find each other."""
 
+from dataclasses import replace
+
+from services.api.gateway.contracts import Contract
+from shared.application.schemas import schema_of
 from shared.broker.errors import NoAnswer
 from tests.unit.gateway.desk import Inside, given, key, settle
 
@@ -261,3 +265,40 @@ async def test_in_the_end_polls_are_answered_and_what_waits_goes_back() -> None:
     inside.hands.end_all()
     assert poll.answer.result() is None
     assert (inside.words(plain), inside.words(placed)) == ([b"-NAK"], [b"-NAK"])
+
+
+async def test_a_placed_task_goes_only_to_a_worker_whose_skill_takes_its_input() -> None:
+    inside = Inside()
+    for name, schema in (("numbers", {"required": ["n"]}), ("words", {"required": ["word"]})):
+        promised = Contract(takes=schema_of(schema))
+        member = inside.join(name, "echo")
+        member.profile = replace(member.profile, contracts={"echo": promised})
+        inside.poll(name, "echo")
+    inside.deliver(1, placement={}, input={"word": "tea"})
+    inside.deliver(2, placement={}, input={"n": 1})
+    assert [asked.worker for asked in inside.reports.asked] == ["words", "numbers"]
+
+
+async def test_a_placed_task_goes_only_to_a_worker_that_ends_as_its_next_steps_count_on() -> None:
+    inside = Inside()
+    for name, statuses in (("plain", {"done"}), ("fine", {"done", "needs_review"})):
+        member = inside.join(name, "echo")
+        member.profile = replace(member.profile, contracts={"echo": Contract(statuses=frozenset(statuses))})
+    inside.poll("plain", "echo")
+    late = inside.poll("fine", "echo")
+    inside.deliver(1, placement={}, transitions={"success": "a", "failure": "b", "needs_review": "c"})
+    assert [asked.worker for asked in inside.reports.asked] == ["fine"]
+    assert late.taken
+
+
+async def test_a_placed_task_that_waits_here_is_not_for_a_poll_of_a_worker_that_cannot_take_it() -> None:
+    inside = Inside()
+    able, unable = inside.join("able", "echo"), inside.join("unable", "echo")
+    unable.profile = replace(
+        unable.profile, contracts={"echo": Contract(takes=schema_of({"required": ["n"]}))}
+    )
+    inside.deliver(placement={}, input={})
+    inside.poll("unable", "echo")
+    assert inside.reports.asked == []
+    inside.poll(able.name, "echo")
+    assert [asked.worker for asked in inside.reports.asked] == ["able"]

@@ -9,6 +9,7 @@ from services.api.dialects.avtomatika.task_ids import key_of, task_id_of
 from services.api.dialects.avtomatika.worker_models import Registration, Result, registration_of
 from services.api.dialects.avtomatika.worker_translation import (
     answer_of,
+    contracts_of,
     outcome_of,
     profile_of,
     progress_of,
@@ -153,3 +154,22 @@ def test_progress_without_a_number_is_refused(payload: dict[str, Any]) -> None:
 def test_progress_is_held_between_nothing_and_all() -> None:
     assert progress_of({"progress": 7, "message": 3}) == (1.0, "3")
     assert progress_of({"progress": -1}) == (0.0, None)
+
+
+def test_a_worker_s_promises_are_kept_and_those_that_cannot_be_used_are_told() -> None:
+    skills = [
+        {"name": "a", "input_schema": {"type": "object"}, "output_schema": {"$ref": "http://elsewhere/x"}},
+        {"name": "b", "events_schema": {"seen": {"required": ["n"]}}, "output_statuses": ["partial"]},
+        {"name": "c", "output_schema": {"anything": "goes"}, "schema_dialect": "protobuf"},
+        "d",
+    ]
+    registration = registration_of(orjson.dumps({"worker_id": "w1", "supported_skills": skills}))
+    promised, problems = contracts_of(registration)
+    assert sorted(promised) == ["a", "b"]
+    assert promised["a"].gives is None
+    assert promised["a"].refuses([]) is not None
+    assert promised["b"].tells["seen"].problem({}) is not None
+    assert promised["b"].lacks(["success", "partial", "other"]) == ["other"]
+    assert len(problems) == 1
+    assert problems[0].startswith("skill 'a': its output_schema is not used: ")
+    assert profile_of(registration, {}, promised).contracts == promised

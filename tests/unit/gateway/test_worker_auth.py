@@ -9,18 +9,31 @@ from typing import Any
 import orjson
 import pytest
 
-from services.api.dialects.avtomatika.worker_auth import Denied, UnreadableWorkers, WorkerAuth
+from services.api.dialects.avtomatika.worker_auth import Denied, Mode, UnreadableWorkers, WorkerAuth
 
 NOW = 1_763_697_600.0
 
 
+class Spent(set[str]):
+    """The numbers that were used."""
+
+    async def __call__(self, number: str) -> bool:
+        fresh = number not in self
+        self.add(number)
+        return fresh
+
+
 def auth(
-    file: Path | None = None, now: Callable[[], float] = lambda: NOW, *, signatures: bool = False
+    file: Path | None = None,
+    now: Callable[[], float] = lambda: NOW,
+    *,
+    signatures: bool = False,
+    mode: Mode = "mixed",
 ) -> WorkerAuth:
-    return WorkerAuth("global", file, b"key", now, signatures=signatures)
+    return WorkerAuth("global", file, b"key", now, Spent(), signatures=signatures, mode=mode)
 
 
-def test_a_short_lived_token_ends_after_an_hour_and_its_refresh_after_a_day() -> None:
+async def test_a_short_lived_token_ends_after_an_hour_and_its_refresh_after_a_day() -> None:
     time = [NOW]
     known = auth(now=lambda: time[0])
     pair = known.issue("w1")
@@ -29,22 +42,22 @@ def test_a_short_lived_token_ends_after_an_hour_and_its_refresh_after_a_day() ->
     with pytest.raises(Denied, match="expired") as ended:
         known.check(pair["access_token"], "w1")
     assert ended.value.status == 401
-    assert known.refresh(pair["refresh_token"], "w1")["worker_id"] == "w1"
+    assert (await known.refresh(pair["refresh_token"], "w1"))["worker_id"] == "w1"
     later = known.issue("w1")
     time[0] += 24 * 3600 + 1
     with pytest.raises(Denied, match="expired"):
-        known.refresh(later["refresh_token"], "w1")
+        await known.refresh(later["refresh_token"], "w1")
 
 
-def test_tokens_that_were_tampered_with_or_are_of_the_other_kind_are_refused() -> None:
+async def test_tokens_that_were_tampered_with_or_are_of_the_other_kind_are_refused() -> None:
     known = auth()
     pair = known.issue("w1")
     for token in (pair["access_token"][:-2] + "xx", pair["refresh_token"], "dbw.", "dbw.e30.e30"):
         with pytest.raises(Denied):
             known.check(token, "w1")
     with pytest.raises(Denied):
-        known.refresh(pair["access_token"], "w1")
-    other = WorkerAuth("global", None, b"another key", lambda: NOW)
+        await known.refresh(pair["access_token"], "w1")
+    other = WorkerAuth("global", None, b"another key", lambda: NOW, Spent())
     with pytest.raises(Denied):
         other.check(pair["access_token"], "w1")
 
@@ -106,3 +119,45 @@ def test_a_message_that_is_not_signed_well_is_refused(document: dict[str, Any], 
 
 def test_signatures_are_not_looked_at_unless_they_are_demanded() -> None:
     auth().verify({}, "global", "w1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "token", "certified", "refused"),
+    [
+        ("mixed", None, "w1", None),
+        ("mixed", "wrong", "w1", None),
+        ("mixed", "global", None, None),
+        ("mixed", "global", "w2", "Unauthorized: Certificate CN 'w2' does not match worker_id 'w1'"),
+        ("mixed", None, None, "Unauthorized: Missing X-Worker-Token header or client certificate."),
+        ("mtls-only", None, "w1", None),
+        ("mtls-only", "global", "w2", "Unauthorized: Certificate CN 'w2' does not match worker_id 'w1'"),
+        ("mtls-only", "global", None, "Unauthorized: Invalid authentication method."),
+        ("mtls-only", None, None, "Unauthorized: Client certificate required."),
+        ("token-only", "global", "w2", None),
+        ("token-only", None, "w1", "Unauthorized: Missing X-Worker-Token header."),
+    ],
+)
+def test_the_mode_says_what_a_worker_shows(
+    mode: Mode, token: str | None, certified: str | None, refused: str | None
+) -> None:
+    known = auth(mode=mode)
+    if refused is None:
+        known.check(token, "w1", certified)
+        return
+    with pytest.raises(Denied) as denied:
+        known.check(token, "w1", certified)
+    assert denied.value.text == refused
+
+
+def test_where_only_certificates_count_a_short_lived_token_made_for_one_does_too() -> None:
+    known = auth(mode="mtls-only")
+    known.check(known.issue("w1")["access_token"], "w1")
+
+
+async def test_a_refresh_token_that_was_used_is_a_replay() -> None:
+    known = auth()
+    token = known.issue("w1")["refresh_token"]
+    await known.refresh(token, "w1")
+    with pytest.raises(Denied, match="used before") as denied:
+        await known.refresh(token, "w1")
+    assert denied.value.why == "replay"

@@ -2,10 +2,11 @@
 
 import asyncio
 import ipaddress
+import ssl
 import threading
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job, JobSpec
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.memory import MemoryJournal
+from tests.support.certificates import Authority, Certificate
 
 GRAPH = Graph.of_skill("resize")
 KEY = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -46,13 +48,13 @@ class Clock:
 class World:
     """A journal, an outbox on disk, and a watcher beside a projector that is never behind."""
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.clock, self.news = file, Clock(), 0
+    def __init__(self, url: str | None, file: Path) -> None:
+        self.url, self.file, self.clock, self.news = url, file, Clock(), 0
         self.journal = MemoryJournal(EVENTS, AGGREGATES)
         self.open()
 
     def open(self) -> None:
-        self.outbox = Outbox(self.file)
+        self.outbox = Outbox(self.url, self.file)
         self.watching = Watching(self.outbox, self.clock, self._count)
 
     def _count(self) -> None:
@@ -95,9 +97,10 @@ class World:
         return Facts(utc_now(), GRAPH, evaluate)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path / "webhooks.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    made = World(url, tmp_path / "webhooks.db")
     yield made
     made.outbox.close()
 
@@ -122,12 +125,24 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, type[Receiver]]]:
+    with receiving() as made:
+        yield made
+
+
+@contextmanager
+def receiving(certificate: Certificate | None = None) -> Iterator[tuple[str, type[Receiver]]]:
+    """A receiver on this machine, with TLS when it has a certificate."""
     kept = type("Kept", (Receiver,), {"answers": [], "came": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kept)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.cert, certificate.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/hook?x=1", kept
+        scheme = "http" if certificate is None else "https"
+        yield f"{scheme}://127.0.0.1:{server.server_port}/hook?x=1", kept
     finally:
         server.shutdown()
         thread.join()
@@ -135,8 +150,10 @@ def receiver() -> Iterator[tuple[str, type[Receiver]]]:
 
 
 @asynccontextmanager
-async def sending(world: World, key: bytes | None = KEY, *, loopback: bool = True) -> AsyncIterator[Sending]:
-    made = Sending(world.outbox, world.journal, world.clock, key, loopback=loopback)
+async def sending(
+    world: World, key: bytes | None = KEY, *, loopback: bool = True, trusted: Path | None = None
+) -> AsyncIterator[Sending]:
+    made = Sending(world.outbox, world.journal, world.clock, key, loopback=loopback, trusted=trusted)
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -166,6 +183,20 @@ async def test_the_end_of_a_watched_job_is_announced_once(world: World) -> None:
     assert [event for event, _ in world.due()] == ["worker_event:progress", "job_finished"]
     world.watching.saw(world.journal.commits)
     assert len(world.due()) == 2
+
+
+async def test_the_outbox_stands_where_the_read_model_does(tmp_path: Path, postgres_url: str) -> None:
+    """Whoever goes on with it needs no file of whoever began it."""
+    made = World(postgres_url, tmp_path / "webhooks.db")
+    await made.catch_up()
+    await made.accept()
+    made.outbox.close()
+    assert not made.file.exists()
+    made.file = tmp_path / "elsewhere" / "webhooks.db"
+    made.open()
+    assert len(made.outbox.watched()) == 1
+    assert made.outbox.position == 1
+    made.outbox.close()
 
 
 async def test_what_the_documents_do_not_announce_is_not_sent(world: World) -> None:
@@ -265,6 +296,47 @@ async def test_a_receiver_that_is_gone_or_never_there_is_given_up(
                 sender.wake()
                 await asyncio.sleep(0.005)
     assert len(kept.came) == 1 + TRIES
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_receiver_with_tls_is_told_when_its_authority_is_trusted(
+    world: World, tmp_path: Path, host: str
+) -> None:
+    authority = Authority(tmp_path)
+    with receiving(authority.issue("receiver")) as (url, receiver):
+        await world.catch_up()
+        await world.work(await world.accept(url.replace("127.0.0.1", host)))
+        async with sending(world, trusted=authority.file):
+            await until_logged(world, ["delivered", "delivered"])
+        assert len(receiver.came) == 2
+        assert {headers["host"].partition(":")[0] for headers, _ in receiver.came} == {host}
+
+
+@pytest.mark.parametrize("trusts_another", [True, False])
+async def test_a_receiver_whose_certificate_nobody_vouches_for_is_told_nothing(
+    world: World, tmp_path: Path, trusts_another: bool
+) -> None:
+    other = Authority(tmp_path, "other").file if trusts_another else None
+    with receiving(Authority(tmp_path).issue("receiver")) as (url, receiver):
+        await world.catch_up()
+        await world.cancel(await world.accept(url, "native"))
+        async with sending(world, trusted=other):
+            await until_tried(world, 1)
+        ((_, _, outcome, _, answer),) = world.outbox.log()
+        assert outcome == "pending"
+        assert "certificate verify failed" in str(answer)
+        assert receiver.came == []
+
+
+async def test_a_certificate_of_another_name_is_no_certificate(world: World, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with receiving(authority.issue("receiver", "elsewhere.example")) as (url, receiver):
+        await world.catch_up()
+        await world.cancel(await world.accept(url, "native"))
+        async with sending(world, trusted=authority.file):
+            await until_tried(world, 1)
+        assert "certificate verify failed" in str(world.outbox.log()[0][4])
+        assert receiver.came == []
 
 
 async def test_a_private_address_is_never_asked(world: World, receiver: tuple[str, type[Receiver]]) -> None:

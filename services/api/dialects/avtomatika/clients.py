@@ -69,11 +69,19 @@ class Clients:
     def find(self, token: str | None) -> Client:
         """The client of a token, with one request taken from its month. Raises Refused."""
         client = self.known(token)
+        self.spend(client)
+        return client
+
+    def spend(self, client: Client) -> None:
+        """Take one request from the client's month. Raises Refused."""
         if client.monthly_attempts is not None and not self._quotas.take(
             client.name, client.monthly_attempts
         ):
             raise Refused("Quota exceeded or not configured", 429)
-        return client
+
+    def limited(self) -> list[str]:
+        """The names of those whose months are counted."""
+        return [client.name for _, client in self._known.values() if client.monthly_attempts is not None]
 
     def known(self, token: str | None) -> Client:
         """The client of a token. Raises Refused."""

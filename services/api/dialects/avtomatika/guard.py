@@ -21,20 +21,26 @@ def guarded(parts: AvtomatikaParts, route: Callable[[Request, Client], Awaitable
     """`route` behind the limit and for known clients only."""
 
     async def endpoint(request: Request) -> Response:
-        told = limited(parts, request)
-        response = await route(request, parts.clients.find(token_of(request)))
+        limited(parts, request)
+        client = parts.clients.known(token_of(request))
+        told = limited(parts, request, client)
+        parts.clients.spend(client)
+        response = await route(request, client)
         response.headers.update(told)
         return response
 
     return endpoint
 
 
-def limited(parts: AvtomatikaParts, request: Request) -> dict[str, str]:
-    """Count the request; the headers that tell what is left. Raises Refused (429)."""
+def limited(parts: AvtomatikaParts, request: Request, client: Client | None = None) -> dict[str, str]:
+    """Count the request, of its address or, once it is known, of its client wherever that is; the headers
+    that tell what is left. Raises Refused (429).
+    """
     if parts.rate is None:
         return {}
     address = request.client.host if request.client else ""
-    allowance = parts.rate.take(f"{address} {request.url.path}")
+    who = address if client is None else f"client {client.tenant} {client.name}"
+    allowance = parts.rate.take(f"{who} {request.url.path}")
     if allowance.is_exceeded:
         parts.metrics.blocked.inc()
         raise Refused("Too Many Requests", 429, allowance.headers())

@@ -51,3 +51,9 @@ class RateLimit:
             self._counts[key] = count
         allowed = self._limit if limit is None else limit
         return Allowance(allowed, allowed - count, max(1, ceil(self._ends - now)))
+
+    def give_back(self, key: str) -> None:
+        """One request of `key` does not count after all."""
+        count = self._counts.get(key, 0)
+        if count > 0 and self._monotonic() < self._ends:
+            self._counts[key] = count - 1

@@ -21,6 +21,7 @@ from shared.application.ids import new_id
 from shared.application.inputs import input_problem
 from shared.application.submit import REQUEST_DIGEST, job_id_of
 from shared.domain.job.spec import JobSpec
+from shared.domain.job.walk import MAX_DEPTH
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -128,6 +129,7 @@ def spec_of(
         metadata=metadata or None,
         policy=order.policy,
         max_transitions=order.max_transitions,
+        max_depth=None if settings.max_holarchy_depth == MAX_DEPTH else settings.max_holarchy_depth,
     )
 
 

@@ -60,7 +60,7 @@ async def _jobs(
 
 async def dashboard(parts: AvtomatikaParts, client: Client) -> dict[str, Any]:
     """How many workers there are, and how many of the client's jobs in each status."""
-    counts = await parts.reads.counts_of_tag(client.tenant, TAG, client.name)
+    counts = await parts.reads.counts(client.tenant, client.name)
     jobs: Counter[str] = Counter()
     for status, n in counts.items():
         jobs[STATUSES[status]] += n

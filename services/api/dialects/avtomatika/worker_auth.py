@@ -15,17 +15,21 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from hmac import compare_digest, digest
 from pathlib import Path
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import msgspec
 import orjson
 
+from shared.application.ids import derived_id
+from shared.broker.counters import Uses
+from shared.broker.subjects import use
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,15 +41,22 @@ SIGNED_SECONDS: Final = 60
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the file."""
 PREFIX: Final = "dbw."
-MOST_USED: Final = 100_000
+
+
+Mode = Literal["mixed", "mtls-only", "token-only"]
+Why = Literal["credentials", "identity", "replay", "signature"]
+"""Why somebody is denied: who it is, whom it speaks for, when it spoke, or what it signed."""
+
+Spend = Callable[[str], Awaitable[bool]]
+"""Use up the number of a refresh token; False when it was before. Remembered for longer than it is good."""
 
 
 class Denied(Exception):
     """The caller may not do that. 401: who it is is not known (any more); 403: it is somebody else."""
 
-    def __init__(self, status: Literal[401, 403], text: str) -> None:
+    def __init__(self, status: Literal[401, 403], text: str, why: Why = "credentials") -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.why = status, text, why
 
 
 class UnreadableWorkers(Exception):
@@ -78,29 +89,37 @@ class WorkerAuth:
         file: Path | None,
         key: bytes,
         now: Callable[[], float],
+        spend: Spend,
         *,
         signatures: bool = False,
+        mode: Mode = "mixed",
     ) -> None:
         """`key` signs the short-lived tokens; `now` gives seconds since the epoch. Raises
         UnreadableWorkers.
         """
+        self._spend, self._mode = spend, mode
         self._global = sha256(global_token.encode()).digest() if global_token else None
         self._file, self._key, self._now, self._signatures = file, key, now, signatures
         self._exact: dict[str, _Own] = {}
         self._patterns: list[_Own] = []
         self._looked = self._now()
         self._seen: tuple[int, int] | None = None
-        self._used: dict[str, int] = {}
         if file is not None:
             self._read(file)
 
     @classmethod
-    def of(cls, settings: Settings, now: Callable[[], float]) -> "WorkerAuth":
+    def of(cls, settings: Settings, now: Callable[[], float], spend: Spend) -> "WorkerAuth":
         """As the settings say. Raises UnreadableWorkers."""
         secrets = (settings.nats_password, settings.jwt_secret, settings.client_token, settings.worker_token)
         key = sha256(b"short-lived tokens of workers\0" + "\0".join(secrets).encode()).digest()
         return cls(
-            settings.worker_token, settings.workers_file, key, now, signatures=settings.worker_signatures
+            settings.worker_token,
+            settings.workers_file,
+            key,
+            now,
+            spend,
+            signatures=settings.worker_signatures,
+            mode=settings.worker_auth_mode,
         )
 
     def reload(self) -> bool:
@@ -110,16 +129,29 @@ class WorkerAuth:
         self._read(self._file)
         return True
 
-    def check(self, token: str | None, worker: str) -> None:
-        """Whether `token` lets its bearer act as `worker`. Raises Denied."""
+    def vouches(self, certified: str | None) -> bool:
+        """Whether a client certificate says who the caller is."""
+        return certified is not None and self._mode != "token-only"
+
+    def check(self, token: str | None, worker: str, certified: str | None = None) -> None:
+        """Whether `token`, or the name in a client certificate, lets the caller act as `worker`. Raises
+        Denied.
+        """
+        if self.vouches(certified):
+            if certified != worker:
+                text = f"Unauthorized: Certificate CN '{certified}' does not match worker_id '{worker}'"
+                raise Denied(403, text, "identity")
+            return
         if not token:
-            raise Denied(401, "Unauthorized: Missing X-Worker-Token header or client certificate.")
+            raise Denied(401, _MISSING[self._mode])
         if token.startswith(PREFIX):
             known = self._ticket(token, "access").worker
             if known != worker:
                 text = f"Unauthorized: Access Token belongs to '{known}', but request is for '{worker}'"
-                raise Denied(403, text)
+                raise Denied(403, text, "identity")
             return
+        if self._mode == "mtls-only":
+            raise Denied(401, "Unauthorized: Invalid authentication method.")
         presented = sha256(token.encode()).digest()
         own = self._own(worker)
         if own is not None:
@@ -143,15 +175,13 @@ class WorkerAuth:
             "worker_id": worker,
         }
 
-    def refresh(self, token: str, worker: str | None) -> dict[str, Any]:
-        """A new pair for a refresh token, which is used up by it. Raises Denied."""
+    async def refresh(self, token: str, worker: str | None) -> dict[str, Any]:
+        """A new pair for a refresh token, which is used up by it. Raises Denied, BrokerError."""
         ticket = self._ticket(token, "refresh")
         if worker not in (None, ticket.worker):
-            raise Denied(403, "Unauthorized: Invalid refresh token (owner mismatch)")
-        if ticket.number in self._used:
-            raise Denied(401, "Unauthorized: Invalid refresh token (used before)")
-        self._forget_used()
-        self._used[ticket.number] = ticket.until
+            raise Denied(403, "Unauthorized: Invalid refresh token (owner mismatch)", "identity")
+        if not await self._spend(ticket.number):
+            raise Denied(401, "Unauthorized: Invalid refresh token (used before)", "replay")
         return self.issue(ticket.worker)
 
     @property
@@ -169,18 +199,18 @@ class WorkerAuth:
             return
         security = document.get("security")
         if not isinstance(security, dict) or not isinstance(security.get("signature"), str):
-            raise Denied(403, "Missing required security context")
+            raise Denied(403, "Missing required security context", "signature")
         at = document.get("timestamp")
         if isinstance(at, bool) or not isinstance(at, int):
-            raise Denied(403, "Missing required timestamp for replay protection")
+            raise Denied(403, "Missing required timestamp for replay protection", "replay")
         if abs(int(self._now()) - at) > SIGNED_SECONDS:
-            raise Denied(403, "Message timestamp expired (replay protection)")
+            raise Denied(403, "Message timestamp expired (replay protection)", "replay")
         if security.get("signer_id") not in (None, worker):
-            raise Denied(403, "Immediate sender ID mismatch")
+            raise Denied(403, "Immediate sender ID mismatch", "identity")
         signed = {name: value for name, value in document.items() if name not in ("security", *unsigned)}
         message = orjson.dumps(_plain(signed), option=orjson.OPT_SORT_KEYS)
         if not compare_digest(digest(token.encode(), message, "sha256").hex(), security["signature"].lower()):
-            raise Denied(403, "Invalid cryptographic signature")
+            raise Denied(403, "Invalid cryptographic signature", "signature")
 
     def _own(self, worker: str) -> _Own | None:
         self._look()
@@ -230,10 +260,14 @@ class WorkerAuth:
             raise Denied(401, f"Unauthorized: Invalid {word} (expired)")
         return ticket
 
-    def _forget_used(self) -> None:
-        if len(self._used) >= MOST_USED:
-            now = self._now()
-            self._used = {number: until for number, until in self._used.items() if until > now}
+
+def spending(uses: Uses) -> Spend:
+    """Numbers are used once by all processes together."""
+
+    async def spend(number: str) -> bool:
+        return await uses.take(use(derived_id(_TICKETS, number)))
+
+    return spend
 
 
 def _digest_of(file: Path, name: str, table: object) -> bytes:
@@ -275,5 +309,11 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_MISSING: Final[Mapping[Mode, str]] = {
+    "mixed": "Unauthorized: Missing X-Worker-Token header or client certificate.",
+    "mtls-only": "Unauthorized: Client certificate required.",
+    "token-only": "Unauthorized: Missing X-Worker-Token header.",
+}
+_TICKETS: Final = UUID("5c1f7f3a-90a5-5f0e-a3c8-2f4e8f6f7b10")
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _TICKET: Final = msgspec.json.Decoder(_Ticket)

@@ -29,7 +29,11 @@ class Skill(msgspec.Struct):
     type: str | None = None
     version: str | None = None
     properties: Object | None = None
+    input_schema: Object | None = None
+    output_schema: Object | None = None
+    events_schema: dict[str, Object] | None = None
     output_statuses: list[str] | None = None
+    schema_dialect: str | None = None
 
 
 class Registration(msgspec.Struct):

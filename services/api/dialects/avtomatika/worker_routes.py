@@ -16,12 +16,14 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
-from services.api.connection import ON_GONE
+from services.api.connection import CERTIFIED, ON_GONE
+from services.api.dialects.avtomatika import worker_contracts as contracts
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika import worker_translation as translation
 from services.api.dialects.avtomatika.task_ids import key_of, task_id_of
 from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
+from services.api.dialects.avtomatika.worker_limits import TooOften, WorkerLimits
 from services.api.dialects.avtomatika.worker_socket import Sockets
 from services.api.front import Answer, respond
 from services.api.gateway.gateway import Gateway
@@ -55,7 +57,7 @@ def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
 class Call:
     """One request: who asks, and what."""
 
-    __slots__ = ("headers", "receive", "scope", "token", "worker")
+    __slots__ = ("certified", "headers", "receive", "scope", "token", "worker")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self.receive = scope, receive
@@ -63,6 +65,7 @@ class Call:
         token, worker = self.headers.get(b"x-worker-token"), self.headers.get(b"x-worker-id")
         self.token = None if token is None else token.decode("latin-1")
         self.worker = None if worker is None else worker.decode("latin-1")
+        self.certified: str | None = scope.get(CERTIFIED)
 
     async def body(self) -> bytes:
         """The whole body, whatever it calls itself. Raises Problem, ClientGone."""
@@ -81,14 +84,19 @@ class WorkerDoor:
         auth: WorkerAuth,
         poll_seconds: float,
         metrics: Metrics | None = None,
+        *,
+        limits: WorkerLimits,
         files_hash: str | None = None,
+        strict_events: bool = True,
     ) -> None:
-        """`poll_seconds` is how long a poll is held that does not say; `files_hash` names our bucket."""
-        self._files_hash = files_hash
+        """`poll_seconds` is how long a poll is held that does not say; `files_hash` names our bucket;
+        `strict_events` refuses those that break their skill's schema.
+        """
+        self._limits, self._files_hash = limits, files_hash
         self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
         self._metrics = metrics or Metrics()
-        self._events = Events(gateway)
-        self.sockets = Sockets(gateway, auth, self._events)
+        self._events = Events(gateway, strict=strict_events)
+        self.sockets = Sockets(gateway, auth, self._events, self._metrics)
         self._exact: dict[str, tuple[str, Callable[[Call], Awaitable[Answer]]]] = {
             "/_worker/workers/register": ("POST", self._register),
             "/_worker/tasks/result": ("POST", self._result),
@@ -104,7 +112,12 @@ class WorkerDoor:
         except ClientGone:
             return
         except Denied as denied:
+            self._metrics.denied(denied.why)
             answer = refused(denied.text, denied.status)
+        except TooOften as limited:
+            self._metrics.blocked.inc()
+            answer = refused("Too Many Requests", 429)
+            answer.headers.append((b"retry-after", b"%d" % limited.seconds))
         except UnknownWorker:
             answer = refused("Worker not found", 404)
         except HelloRefused as refusal:
@@ -129,6 +142,7 @@ class WorkerDoor:
             takes, handle = exact
             if method != takes:
                 raise HTTPException(405, "Method Not Allowed", headers={"Allow": takes})
+            self._limits.take(path.rpartition("/")[2], call.worker, call.token)
             return await handle(call)
         found = _WORKER.fullmatch(path)
         if found is None:
@@ -139,10 +153,11 @@ class WorkerDoor:
         if method != takes:
             raise HTTPException(405, "Method Not Allowed", headers={"Allow": takes})
         worker = found[1]
-        self._auth.check(call.token, worker)
+        self._limits.take("poll" if polls else "heartbeat", worker, call.token)
+        self._auth.check(call.token, worker, call.certified)
         if call.worker not in (None, worker):
             text = f"Message signer ID '{call.worker}' does not match worker ID '{worker}'"
-            raise Denied(403, text)
+            raise Denied(403, text, "identity")
         return await (self._next(call, worker) if polls else self._heartbeat(call, worker))
 
     async def _register(self, call: Call) -> Answer:
@@ -151,21 +166,22 @@ class WorkerDoor:
         worker = document.get("worker_id")
         if not isinstance(worker, str) or not worker:
             return refused("Missing or invalid worker_id in registration data", 400)
-        self._auth.check(call.token, worker)
+        self._auth.check(call.token, worker, call.certified)
         if _NAME.fullmatch(worker) is None:
             text = "Must be alphanumeric, underscores, or hyphens only."
             return refused(f"Invalid worker_id: '{worker[:200]}'. {text}", 400)
         if call.worker not in (None, worker):
-            raise Denied(403, "Immediate sender ID mismatch")
+            raise Denied(403, "Immediate sender ID mismatch", "identity")
         self._verify(call, document, worker)
         registration = _decoded(models.registration_of, body, "WorkerRegistration")
-        await self._gateway.roster.register(translation.profile_of(registration, document))
-        told = {"status": "registered", "version": PROTOCOL}
+        promised, warnings = translation.contracts_of(registration)
+        await self._gateway.roster.register(translation.profile_of(registration, document, promised))
         theirs = registration.capabilities.s3_config_hash if registration.capabilities else None
         if theirs and self._files_hash and theirs != self._files_hash:
             log.warning("worker %s has other S3 settings", worker)
-            told["warning"] = OTHER_FILES
-        return accepted(told)
+            warnings.append(OTHER_FILES)
+        told = {"warning": "; ".join(warnings)} if warnings else {}
+        return accepted({"status": "registered", "version": PROTOCOL, **told})
 
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
@@ -182,7 +198,8 @@ class WorkerDoor:
             changed = {**words, "supported_skills": document["supported_skills"]}
             changed["skills_hash"] = beat.skills_hash
             registration = msgspec.convert(changed, models.Registration)
-            self._gateway.roster.reskill(translation.profile_of(registration, changed))
+            promised, _ = translation.contracts_of(registration)
+            self._gateway.roster.reskill(translation.profile_of(registration, changed, promised))
             words = changed
         listed = beat.current_tasks or []
         keys = [key for key in map(key_of, listed) if key is not None]
@@ -208,7 +225,9 @@ class WorkerDoor:
         poll = self._gateway.poll(worker, available, _seconds(query.get("timeout"), self._poll_seconds))
         with _watched(call, self._gateway, poll):
             handed = await poll.answer
-        if handed is None:
+        if handed is not None:
+            self._limits.give_back("poll", worker, call.token)
+        if handed is None or await contracts.refused(self._gateway, worker, handed):
             return Answer(204, b"", [])
         if self._gateway.roster.is_hot(worker, handed.task.skill):
             self._metrics.hot.inc()
@@ -224,10 +243,10 @@ class WorkerDoor:
         """What is told about a result."""
         body = await call.body()
         result = _decoded(models.result_of, body, "TaskResult")
-        worker = call.worker or self._auth.named_by(call.token) or result.worker_id
+        worker = call.worker or call.certified or self._auth.named_by(call.token) or result.worker_id
         if worker is None:
             raise Problem("malformed_request", "Missing worker_id: say X-Worker-ID")
-        self._auth.check(call.token, worker)
+        self._auth.check(call.token, worker, call.certified)
         self._verify(call, body, worker)
         if result.worker_id not in (None, worker):
             return translation.ignored("worker_mismatch", result.job_id, result.task_id)
@@ -236,15 +255,16 @@ class WorkerDoor:
             reason = "stale" if _UUID.fullmatch(result.job_id) else "job_not_found"
             return translation.ignored(reason, result.job_id, result.task_id)
         run = self._gateway.held(key)
+        result = contracts.judged(self._gateway, worker, run, result)
         verdict = await self._gateway.result(key, worker, translation.outcome_of(result, now_us()))
         return translation.answer_of(verdict, result, run)
 
     async def _event(self, call: Call) -> Answer:
         body = await call.body()
-        worker = call.worker or self._auth.named_by(call.token) or _said_worker(body)
+        worker = call.worker or call.certified or self._auth.named_by(call.token) or _said_worker(body)
         if worker is None:
             return refused("Missing worker_id: say X-Worker-ID", 400)
-        self._auth.check(call.token, worker)
+        self._auth.check(call.token, worker, call.certified)
         try:
             event = models.event_of(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -253,23 +273,24 @@ class WorkerDoor:
         try:
             return accepted(await self._events.take(event, worker))
         except EventRefused as refusal:
-            return accepted({"status": "error", "message": f"Invalid event payload: {refusal}"})
+            code = {} if refusal.code is None else {"code": refusal.code}
+            return accepted({"status": "error", "message": f"Invalid event payload: {refusal}", **code})
 
     async def _token(self, call: Call) -> Answer:
-        worker = call.worker or self._auth.named_by(call.token)
+        worker = call.worker or call.certified or self._auth.named_by(call.token)
         if worker is None:
             return refused("Missing worker_id: say X-Worker-ID", 400)
-        self._auth.check(call.token, worker)
+        self._auth.check(call.token, worker, call.certified)
         return accepted(self._auth.issue(worker))
 
     async def _refresh(self, call: Call) -> Answer:
         wanted = _decoded(models.refresh_of, await call.body() or b"{}", "TokenRefresh")
         if not wanted.refresh_token:
             return refused("Missing refresh_token in payload", 400)
-        return accepted(self._auth.refresh(wanted.refresh_token, call.worker))
+        return accepted(await self._auth.refresh(wanted.refresh_token, call.worker))
 
     def _verify(self, call: Call, said: bytes | Mapping[str, Any], worker: str, *unsigned: str) -> None:
-        if self._auth.signed:
+        if self._auth.signed and not self._auth.vouches(call.certified):
             document = _document(said) if isinstance(said, bytes) else said
             self._auth.verify(document, call.token or "", worker, *unsigned)
 

@@ -8,12 +8,14 @@ import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from services.api.connection import CERTIFIED
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika.task_ids import task_id_of
 from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.gateway.gateway import Gateway
 from services.api.gateway.tasks import Key
+from services.api.metrics import Metrics
 from shared.application.commands import DispatcherSilent
 
 log = logging.getLogger(__name__)
@@ -30,8 +32,8 @@ Word = dict[str, Any] | int
 class Sockets:
     """The ASGI application of all workers' sockets."""
 
-    def __init__(self, gateway: Gateway, auth: WorkerAuth, events: Events) -> None:
-        self._gateway, self._auth, self._events = gateway, auth, events
+    def __init__(self, gateway: Gateway, auth: WorkerAuth, events: Events, metrics: Metrics) -> None:
+        self._gateway, self._auth, self._events, self._metrics = gateway, auth, events, metrics
         self._open: dict[str, asyncio.Queue[Word]] = {}
 
     def close(self) -> None:
@@ -47,10 +49,12 @@ class Sockets:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         worker = str(scope["path"]).rpartition("/")[2]
         token = headers.get(b"x-worker-token", b"").decode("latin-1")
+        certified: str | None = scope.get(CERTIFIED)
         await receive()  # the client's wish to connect
         try:
-            self._auth.check(token, worker)
+            self._auth.check(token, worker, certified)
         except Denied as denied:
+            self._metrics.denied(denied.why)
             await _deny(scope, send, denied)
             return
         await send({"type": "websocket.accept"})
@@ -64,7 +68,9 @@ class Sockets:
 
         self._gateway.connect(worker, stop)
         writing = asyncio.ensure_future(_write(words, send))
-        reading = asyncio.ensure_future(self._read(worker, token, receive))
+        reading = asyncio.ensure_future(
+            self._read(worker, None if self._auth.vouches(certified) else token, receive)
+        )
         try:
             await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -77,7 +83,8 @@ class Sockets:
                 if isinstance(ended, Exception):
                     log.info("the socket of worker %s broke: %r", worker, ended)
 
-    async def _read(self, worker: str, token: str, receive: Receive) -> None:
+    async def _read(self, worker: str, token: str | None, receive: Receive) -> None:
+        """`token` None: who speaks is sure without signatures."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
@@ -85,7 +92,7 @@ class Sockets:
             text = message.get("text") or message.get("bytes") or b""
             frame = text.encode() if isinstance(text, str) else text
             try:
-                if self._auth.signed:
+                if self._auth.signed and token is not None:
                     self._auth.verify(orjson.loads(frame), token, worker, "bubbling_chain")
                 await self._events.take(models.event_of(frame), worker)
             except (
@@ -96,6 +103,8 @@ class Sockets:
             ) as problem:
                 log.warning("worker %s sent what is no event: %s", worker, problem)
             except (EventRefused, Denied, DispatcherSilent) as problem:
+                if isinstance(problem, Denied):
+                    self._metrics.denied(problem.why)
                 log.warning("an event of worker %s is lost: %s", worker, problem)
 
 

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from services.api.dialects.avtomatika.task_ids import task_id_of
 from services.api.dialects.avtomatika.worker_models import Registration, Result, Skill
+from services.api.gateway.contracts import Contract
 from services.api.gateway.members import DEFAULT_CONCURRENCY, MOST_CONCURRENCY, Profile
 from services.api.gateway.tasks import Handed, Run
+from shared.application.schemas import Schema, UnusableSchema, schema_of
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
 
@@ -38,9 +40,15 @@ _MESSAGES: Final = {
     "cancelled": "Result ignored: job {job} was cancelled.",
     "worker_mismatch": "Result ignored: task {task} of job {job} belongs to another worker.",
 }
+VIOLATION: Final = "CONTRACT_VIOLATION_ERROR"
+REFUSED: Final = "INVALID_INPUT_ERROR"
 
 
-def profile_of(registration: Registration, document: Mapping[str, Any]) -> Profile:
+def profile_of(
+    registration: Registration,
+    document: Mapping[str, Any],
+    contracts: Mapping[str, Contract] | None = None,
+) -> Profile:
     """A worker as the gateway knows it; `document` is the whole registration as it came."""
     capabilities, resources = registration.capabilities, registration.resources
     extra = dict((capabilities.extra if capabilities else None) or {})
@@ -66,10 +74,42 @@ def profile_of(registration: Registration, document: Mapping[str, Any]) -> Profi
             costs=dict((capabilities.cost_per_skill if capabilities else None) or {}),
             hot=frozenset(registration.hot_skills or ()),
         ),
+        contracts=dict(contracts or {}),
         concurrency=_concurrency(extra.get("max_concurrent_tasks")),
         labels=labels,
         words=words,
     )
+
+
+def contracts_of(registration: Registration) -> tuple[dict[str, Contract], list[str]]:
+    """What the worker promises of its skills in JSON Schema, and which schemas cannot be used and why.
+
+    A schema of another dialect, or one that cannot be used, promises nothing.
+    """
+    contracts: dict[str, Contract] = {}
+    problems: list[str] = []
+
+    def usable(skill: str, what: str, schema: Mapping[str, Any] | None) -> Schema | None:
+        try:
+            return schema_of(schema) if schema else None
+        except UnusableSchema as problem:
+            problems.append(f"skill {skill!r}: its {what} is not used: {problem}")
+            return None
+
+    for skill in registration.supported_skills or ():
+        if isinstance(skill, str) or skill.schema_dialect not in (None, "json-schema"):
+            continue
+        told = {
+            event: usable(skill.name, f"events_schema of {event!r}", schema)
+            for event, schema in (skill.events_schema or {}).items()
+        }
+        contracts[skill.name] = Contract(
+            usable(skill.name, "input_schema", skill.input_schema),
+            usable(skill.name, "output_schema", skill.output_schema),
+            {event: schema for event, schema in told.items() if schema is not None},
+            frozenset(skill.output_statuses or ()),
+        )
+    return contracts, problems
 
 
 def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:
@@ -80,7 +120,7 @@ def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:
         "job_id": str(task.key.job),
         "task_id": task_id_of(task.key),
         "type": task.skill,
-        "params": _params(task.input),
+        "params": task.params,
         "priority": int(priority) if priority.is_integer() else priority,
         "step": task.key.task,
         "timestamp": now_seconds,
@@ -155,13 +195,6 @@ def _concurrency(said: object) -> int:
     if isinstance(said, int) and 1 <= said <= MOST_CONCURRENCY:
         return int(said)
     return DEFAULT_CONCURRENCY
-
-
-def _params(value: Any) -> dict[str, Any]:
-    """A task's parameters are an object; what is none stands under "input"."""
-    if isinstance(value, dict):
-        return value
-    return {} if value is None else {"input": value}
 
 
 def _started_at(costs: object, now_us: int) -> int | None:

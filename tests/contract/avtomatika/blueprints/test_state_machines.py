@@ -18,6 +18,19 @@ from tests.support.system import CLIENT_TOKEN, WORKER_TOKEN, System
 pytestmark = pytest.mark.connected
 
 ORDERS = (Path(__file__).parent / "orders.py").read_text()
+GATE = """
+import asyncio
+from daybook import Blueprint
+
+bp = Blueprint("gate")
+opened = asyncio.Event()
+
+@bp.handler(is_start=True, is_end=True)
+async def only(initial_data):
+    if initial_data["wait"]:
+        await opened.wait()
+    opened.set()
+"""
 VERSIONED = """
 from daybook import Blueprint
 
@@ -45,6 +58,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
     folder.mkdir()
     (folder / "orders.py").write_text(ORDERS)
     (folder / "versioned.py").write_text(VERSIONED)
+    (folder / "gate.py").write_text(GATE)
     system = System(tmp_path / "data", {"BLUEPRINTS_DIR": str(folder)})
     try:
         await system.start()
@@ -182,6 +196,16 @@ async def test_new_code_is_for_new_jobs_and_old_jobs_keep_theirs(system: System,
         await client.approve(new.job_id, "yes")
         outputs = [(await client.wait(job.job_id)).output for job in (old, new)]
     assert outputs == [{"code": "old"}, {"code": "new"}]
+
+
+async def test_a_job_whose_handler_waits_for_that_of_another_job_gets_it(system: System) -> None:
+    async with working(system) as (client, _):
+        await published(client, "gate")
+        first = await client.submit("gate", {"wait": True})
+        second = await client.run("gate", {"wait": False})
+        assert second.status == "succeeded", second.error
+        ended = await client.wait(first.job_id)
+    assert ended.status == "succeeded", ended.error
 
 
 async def test_what_is_published_tells_the_picture_and_the_endpoint(system: System) -> None:

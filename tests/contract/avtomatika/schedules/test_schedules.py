@@ -122,7 +122,9 @@ async def test_a_schedule_makes_background_jobs_of_the_default_client(jobs: Jobs
     assert "created_at" not in (await jobs.http.get(f"/api/v1/jobs/{own}")).json()
     metrics = (await jobs.http.get("/_public/metrics")).text
     (line,) = [
-        x for x in metrics.splitlines() if x.startswith("orchestrator_scheduler_jobs_triggered_total ")
+        x
+        for x in metrics.splitlines()
+        if x.startswith('orchestrator_scheduler_jobs_triggered_total{blueprint="tick"} ')
     ]
     assert float(line.split()[1]) >= 2
 

@@ -53,6 +53,16 @@ async def tell(params: dict[str, Any], send_event: Any) -> dict[str, Any]:
     return {"data": {}}
 
 
+@worker.skill(  # type: ignore[untyped-decorator]
+    "strict",
+    version="1.0.0",
+    input_schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    output_schema={"type": "object", "properties": {"twice": {"type": "integer"}}, "required": ["twice"]},
+)
+async def strict(params: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"twice": 2 * params["n"]}}
+
+
 @worker.skill("shout", version="1.0.0")  # type: ignore[untyped-decorator]
 async def shout(params: dict[str, Any], task_id: str) -> dict[str, Any]:
     """Gets a link to a file and gives a file, which the SDK uploads."""

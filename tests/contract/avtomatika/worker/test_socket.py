@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.contract.avtomatika.worker.world import World
-from tests.support.system import WORKER_TOKEN
+from tests.support.system import CLIENT_TOKEN, WORKER_TOKEN
 
 pytestmark = pytest.mark.connected
 
@@ -70,3 +71,18 @@ async def test_a_wrong_token_gets_no_connection(world: World) -> None:
 async def _answers(socket: ClientConnection) -> None:
     async with asyncio.timeout(5):
         await (await socket.ping())
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_client_hears_how_the_worker_is_told_to_stop(world: World, connected: bool) -> None:
+    worker = world.worker()
+    await worker.register(world.named("slow"))
+    job = await world.submit(world.named("slow"))
+    await worker.task()
+    headers = {"X-Client-Token": CLIENT_TOKEN}
+    async with AsyncExitStack() as stack:
+        if connected:
+            await stack.enter_async_context(opened(world, worker.name))
+        answer = await world.http.post(f"/api/v1/jobs/{job}/cancel", headers=headers)
+    word = "sent" if connected else "accepted"
+    assert (answer.status_code, answer.json()["status"]) == (200, f"cancellation_request_{word}")
