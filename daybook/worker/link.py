@@ -38,13 +38,12 @@ class Call:
 
 
 class Link:
-    """One connection, and the ones after it. `on_back` is called when a new one stands in for a lost one."""
+    """One connection, which comes back for ever. `on_back` is called each time it was lost and is back."""
 
     def __init__(self, url: str, token: str, name: str, on_back: Callable[[], None]) -> None:
         self._url, self._token, self._name, self._on_back = url, token, name, on_back
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
-        self._handlers: dict[str, Handler] = {}
         self._sids: dict[str, int] = {}
         self._inbox = ""
         self._calls: dict[int, Call] = {}
@@ -70,10 +69,17 @@ class Link:
         await self.listen(f"{self._inbox}.r.*", self._on_answer)
 
     async def keep(self) -> None:
-        """For ever, from `open` on: repeat what is not answered, and replace a connection lost for good."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._repeat())
-            group.create_task(self._replace())
+        """For ever, from `open` on: repeat what is not answered."""
+        while True:
+            await asyncio.sleep(0.25)
+            if not self.is_up:
+                continue
+            now = self._loop.time()
+            for number, call in list(self._calls.items()):
+                if call.future.done():
+                    del self._calls[number]
+                elif call.due <= now:
+                    self._again(number, call)
 
     async def close(self) -> None:
         """Send what waits, then disconnect. Calls without an answer are cancelled."""
@@ -90,18 +96,26 @@ class Link:
         return f"{self._inbox}.{suffix}"
 
     async def listen(self, subject: str, handler: Handler) -> None:
-        """Call `handler` for each message, on this and later connections. Once a subject."""
-        if subject in self._handlers:
+        """Call `handler` for each message from now on. Once a subject."""
+        if subject in self._sids:
             return
-        self._handlers[subject] = handler
         assert self._connection is not None
-        await self._listen(self._connection, subject)
+
+        def sink(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
+            handler(Message(subject.decode(), reply.decode(), data, header))
+
+        self._sids[subject] = 0  # nobody else begins it while the server hears of it
+        try:
+            self._sids[subject] = await self._connection.listen(subject, sink)
+        except BaseException:
+            del self._sids[subject]
+            raise
 
     async def unlisten(self, subject: str) -> None:
         """Stop listening; what the server had sent before is still handled."""
-        if self._handlers.pop(subject, None) is None or self._connection is None:
-            return
         sid = self._sids.pop(subject, 0)
+        if self._connection is None:
+            return
         try:
             if sid and self._connection.write(b"UNSUB %d\r\n" % sid):
                 await self._connection.flush(timeout=2)
@@ -158,14 +172,6 @@ class Link:
                 connection.on_back.append(self._came_back)
                 return connection
 
-    async def _listen(self, connection: Connection, subject: str) -> None:
-        handler = self._handlers[subject]
-
-        def sink(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
-            handler(Message(subject.decode(), reply.decode(), data, header))
-
-        self._sids[subject] = await connection.listen(subject, sink)
-
     def _flush(self) -> None:
         self._flushing = False
         waiting = self._outbox
@@ -175,18 +181,6 @@ class Link:
             and self._connection.write(b"".join([text for _, _, text in waiting]))
         ):
             waiting.clear()
-
-    async def _repeat(self) -> None:
-        while True:
-            await asyncio.sleep(0.25)
-            if not self.is_up:
-                continue
-            now = self._loop.time()
-            for number, call in list(self._calls.items()):
-                if call.future.done():
-                    del self._calls[number]
-                elif call.due <= now:
-                    self._again(number, call)
 
     def _again(self, number: int, call: Call) -> None:
         call.due = self._loop.time() + NO_ANSWER_SECONDS
@@ -221,27 +215,3 @@ class Link:
         for number, call in list(self._calls.items()):
             self._again(number, call)
         self._flush()
-
-    async def _replace(self) -> None:
-        """The library gives a connection up after some errors of the server: make another one."""
-        while True:
-            assert self._connection is not None
-            await self._connection.lost_forever.wait()
-            if self._closing:
-                return
-            log.warning("the broker closed the connection; making a new one")
-            self._connection = await self._another()
-            self._came_back()
-
-    async def _another(self) -> Connection:
-        while True:
-            try:
-                connection = await self._connect()
-                self._sids.clear()
-                for subject in list(self._handlers):
-                    await self._listen(connection, subject)
-            except (ConnectionRefused, OSError, nats.errors.Error) as error:
-                log.error("%s; trying again in 5 s", error)
-                await asyncio.sleep(5)
-            else:
-                return connection

@@ -2,18 +2,27 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 
-from nats.aio.client import Client, Srv
+import nats.errors
+from nats.aio.client import Client, Server, Srv
 from nats.aio.subscription import Subscription
+from nats.protocol.parser import STALE_CONNECTION
 
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.protocol import Sink, SinkParser
 
 DAYBOOK_INBOX = "_DAYBOOK"
 """Our own processes' inbox prefix: workers may subscribe to `_INBOX.>`, and must not read our answers."""
+
+LONGEST_WAIT_SECONDS = 2.0
+"""Between two attempts to reconnect; the first ones follow each other sooner."""
+TELL_AGAIN_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +40,6 @@ class Connection(Client):
         self._ps = SinkParser(self, self._sinks)
         self.on_lost: list[Callable[[], None]] = []
         self.on_back: list[Callable[[], None]] = []
-        self.lost_forever = asyncio.Event()
-        """Set when the connection is closed and will not come back."""
         self.closing = False
         """Whether it is us who close it."""
 
@@ -107,7 +114,30 @@ class Connection(Client):
         # the library would then try for ever on a connection that nobody wants any more.
         if self.closing:
             raise asyncio.CancelledError
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]  # an attempt that was refused leaves its socket open
         await super()._connect_to_server(s)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The library gives the connection up at most errors of the server, for good and in a task beside the
+        # reconnect that the end of the socket begins; the two cut each other short, and what is left may be
+        # neither closed nor connected. Where the server means to part it also ends the socket: that is
+        # what counts, and after it the reconnect tries for ever.
+        if STALE_CONNECTION in err_msg:
+            await super()._process_err(err_msg)
+        else:
+            self._err = nats.errors.Error(f"nats: {err_msg.strip()}")
+            await self._error_cb(self._err)
+
+    async def _attempt_reconnect(self) -> None:
+        # An error that the library does not expect would end its task, and nobody would try any more.
+        while not self.is_closed:
+            try:
+                await super()._attempt_reconnect()
+                break
+            except Exception as error:  # noqa: BLE001 (told, and tried again)
+                await self._error_cb(error)
+                await asyncio.sleep(LONGEST_WAIT_SECONDS)
 
     async def _process_pong(self) -> None:
         # The library sets the result of whatever waits first, also when nobody waits any more; that error
@@ -142,6 +172,10 @@ async def connect(
 ) -> Connection:
     """Connect as `user` and stay connected: after the first success it reconnects for ever.
 
+    That holds for credentials too that are refused later: they may be valid again. Between two attempts it
+    waits `reconnect_wait` seconds at first, then twice as long each time up to LONGEST_WAIT_SECONDS, and
+    the log says why it is not connected.
+
     Raises BrokerUnavailable when the first connection is not made within `timeout` seconds, at once when
     the server refuses the credentials. A worker passes `inbox_prefix="_INBOX"`. Further `options` go to
     the client library.
@@ -157,6 +191,7 @@ async def connect(
             inbox_prefix=inbox_prefix,
             max_reconnect_attempts=-1,
             reconnect_time_wait=reconnect_wait,  # type: ignore[arg-type]  # parts are fine
+            reconnect_to_server_handler=functools.partial(_next_server, reconnect_wait),
             ping_interval=options.pop("ping_interval", 10),
             error_cb=outage.error,
             disconnected_cb=outage.lost,
@@ -201,8 +236,18 @@ async def disconnect(connection: Connection, timeout: float = 5.0) -> None:
             log.debug("closing the connection: %r", error)
 
 
+def _next_server(wait: float, servers: list[Server], info: dict[str, Any]) -> tuple[Server, float]:
+    """The server that failed least, and how many seconds to wait before it is tried.
+
+    Between half and all of the wait: those that lost one server together do not come back in one moment.
+    """
+    server = min(servers, key=lambda server: server.reconnects)
+    longest = min(LONGEST_WAIT_SECONDS, wait * 2 ** min(server.reconnects, 16))
+    return server, longest * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+
+
 class _Outage:
-    """Turns the library's callbacks into one line of log an outage, and tells those who asked."""
+    """Turns the library's callbacks into a line of log an outage and reason, and tells those who asked."""
 
     def __init__(self, connection: Connection, url: str) -> None:
         self.connection, self.url = connection, url
@@ -210,6 +255,8 @@ class _Outage:
         self.refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.connected = False
         self.down = False
+        self.told = ""
+        self.told_at = 0.0
 
     async def error(self, error: Exception) -> None:
         self.last = error
@@ -217,6 +264,15 @@ class _Outage:
             self.refused.set_result(error)
         if self.connected and not self.down:
             log.warning("broker: %r", error)
+        elif self.down and not self.connection.closing:
+            self._tell(str(error) or repr(error))
+
+    def _tell(self, reason: str) -> None:
+        """Say why there is no connection: once a reason, and again after a minute."""
+        now = time.monotonic()
+        if reason != self.told or now - self.told_at > TELL_AGAIN_SECONDS:
+            self.told, self.told_at = reason, now
+            log.warning("not connected to the broker: %s; trying for ever", reason)
 
     async def lost(self) -> None:
         if not self.connected:
@@ -229,13 +285,12 @@ class _Outage:
 
     async def back(self) -> None:
         log.info("connection to the broker is back")
-        self.down = False
+        self.down, self.told = False, ""
         for tell in list(self.connection.on_back):
             tell()
 
     async def closed(self) -> None:
         if self.connected and not self.connection.closing:
             log.error("connection to the broker closed: %s", self.last)
-        self.connection.lost_forever.set()
         for tell in list(self.connection.on_lost):
             tell()

@@ -114,10 +114,9 @@ async def test_a_result_of_the_time_without_a_broker_is_reported_once_it_is_back
     assert [report["kind"] for report in dispatcher.reports].count("result") == 1
 
 
-@pytest.mark.xfail(
-    strict=False, reason="known defect: the worker is not always back after its token was refused"
-)
-async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatcher: FakeDispatcher) -> None:
+async def test_a_worker_whose_token_was_refused_for_a_while_is_back_when_it_is_taken_again(
+    dispatcher: FakeDispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
     server = dispatcher.server.server
     config = server.config.read_text()
     worker = worker_of(dispatcher.server)
@@ -126,11 +125,10 @@ async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatch
         assert server.pid is not None
         server.config.write_text(config.replace(server.worker_token, "another token"))
         os.kill(server.pid, signal.SIGHUP)
-        beats = len(dispatcher.beats)
         async with asyncio.timeout(10):
-            while len(dispatcher.beats) > beats:  # until the worker is shut out
-                beats = len(dispatcher.beats)
-                await asyncio.sleep(3 * dispatcher.beat_seconds)
+            while "not connected to the broker: nats: 'Authorization Violation'" not in caplog.text:
+                await asyncio.sleep(0.05)
+        assert len(dispatcher.hellos) == 1
         server.config.write_text(config)
         os.kill(server.pid, signal.SIGHUP)
         await dispatcher.until(lambda: len(dispatcher.hellos) >= 2)
@@ -138,6 +136,7 @@ async def test_a_connection_that_the_broker_closed_for_good_is_replaced(dispatch
         await dispatcher.results(1)
         await dispatcher.all_acked("echo")
     assert seen == [1]
+    assert caplog.text.count("not connected to the broker: nats: 'Authorization Violation'") == 1
 
 
 async def test_a_queue_that_was_deleted_is_asked_for_again(dispatcher: FakeDispatcher) -> None:
