@@ -24,6 +24,10 @@ FRESH_US = 250_000
 CLAIM_AFTER_SECONDS = 1.0
 UNANSWERED_FACTOR = 4
 """Results that wait for their verdict, in multiples of the concurrency, before no more tasks are taken."""
+RESULT_WAITS_SECONDS = (0.5, 1.0, 2.0)
+"""After answers to a result that decide nothing."""
+LONGEST_DELAY_SECONDS = 30.0
+"""How long a task that could not be decided stays away at most before it is delivered again."""
 
 
 class Runner:
@@ -129,8 +133,10 @@ class Runner:
 
     async def _end_of(self, run: Run) -> bytes:
         """Everything about one task up to its end; the answer is the word of acknowledgement."""
-        if run.task.must_claim(now_us(), FRESH_US) and not await self._granted(run):
-            return wire.NAK if run.stop == "drain" else wire.ACK
+        if run.task.must_claim(now_us(), FRESH_US):
+            refusal = await self._refusal(run)
+            if refusal is not None:
+                return refusal
         report = None
         if run.stop is None:
             report = await self._executed(run)
@@ -146,27 +152,32 @@ class Runner:
             self._free(run)
         return await self._reported(run, report)
 
-    async def _granted(self, run: Run) -> bool:
-        """Claim before the start; a refused task is not run at all."""
+    async def _refusal(self, run: Run) -> bytes | None:
+        """Claim before the start: None when it is granted, else the word for a task that is not run.
+
+        Only a verdict acks. Where the dispatcher could not decide, nobody else would run the task after an
+        ack: it is given back, to be claimed again.
+        """
         run.call = self._report(run, wire.claim(run.task, self._name))
         try:
             answer = await run.call
         except asyncio.CancelledError:
             if run.stop is None or _is_cancelling():
                 raise
-            return False
+            return wire.NAK if run.stop == "drain" else wire.ACK
         finally:
             run.call = None
-        if answer.get("verdict") == "granted":
+        said = answer.get("reason") or answer
+        if not wire.decides(answer):
+            delay = min(LONGEST_DELAY_SECONDS, 2.0 ** min(run.task.deliveries - 1, 5))
+            which = f"task {run.task.number} of job {run.task.job_id}"
+            log.warning("the claim of %s could not be decided, it goes back for %g s: %s", which, delay, said)
+            return wire.nak(delay)
+        if answer["verdict"] == "granted":
             self._hold_lease(run, answer)
-            return True
-        log.info(
-            "task %d of job %s is not run: %s",
-            run.task.number,
-            run.task.job_id,
-            answer.get("reason") or answer,
-        )
-        return False
+            return None
+        log.info("task %d of job %s is not run: %s", run.task.number, run.task.job_id, said)
+        return wire.ACK
 
     async def _executed(self, run: Run) -> bytes | None:
         """Run the skill: its report, or None when it was stopped before it had one."""
@@ -200,7 +211,7 @@ class Runner:
         return None if error is None else self._failed(run, error)
 
     async def _reported(self, run: Run, report: bytes) -> bytes:
-        """Report the result until the verdict comes, whatever it is; then the delivery may be acked."""
+        """Report the result until there is a verdict; only then the delivery is acked."""
         if len(report) > self._link.max_payload:
             text = f"the result has {len(report)} bytes, the broker takes {self._link.max_payload}"
             report = self._failed(run, failure("contract_violation", "output_too_large", text))
@@ -208,21 +219,30 @@ class Runner:
             run.call.cancel()
         self._unanswered += 1
         try:
-            run.call = self._report(run, report)
-            answer = await run.call
-            if "verdict" not in answer:
+            answer = await self._decided(run, report)
+            if "error" in answer:
                 log.error("the report of job %s was not understood: %s", run.task.job_id, answer)
-                error = failure("contract_violation", "report_refused", str(answer.get("error") or answer))
-                run.call = self._report(run, self._failed(run, error))
-                answer = await run.call
-                if "verdict" not in answer:
-                    return wire.nak(30.0)
+                error = failure("contract_violation", "report_refused", str(answer["error"]))
+                answer = await self._decided(run, self._failed(run, error))
         finally:
             self._unanswered -= 1
             run.call = None
+        if not wire.decides(answer):
+            return wire.nak(LONGEST_DELAY_SECONDS)
         if answer["verdict"] != "accepted":
             log.info("the result of job %s was ignored: %s", run.task.job_id, answer.get("reason"))
         return wire.ACK
+
+    async def _decided(self, run: Run, report: bytes) -> Answer:
+        """The answer to a report: asked again, a little later each time, while it decides nothing."""
+        for wait in RESULT_WAITS_SECONDS:
+            run.call = self._report(run, report)
+            answer = await run.call
+            if wire.decides(answer):
+                return answer
+            log.warning("the result of job %s could not be decided: %s", run.task.job_id, answer)
+            await asyncio.sleep(wait)
+        return answer
 
     def _succeeded(self, run: Run, output: Any) -> bytes:
         port = "success"
@@ -259,14 +279,14 @@ class Runner:
             run.call = None
         answer = future.result()
         verdict = answer.get("verdict")
-        if verdict == "granted":
+        if not wire.decides(answer):
+            log.error("a %s of job %s was not understood: %s", kind, run.task.job_id, answer)
+            run.renew_at = time.monotonic() + 5.0
+        elif verdict == "granted":
             self._hold_lease(run, answer)
         elif verdict == "accepted":
             if kind == "renew":
                 run.renew_at = time.monotonic() + run.lease_seconds / 2
-        elif verdict is None:
-            log.error("a %s of job %s was not understood: %s", kind, run.task.job_id, answer)
-            run.renew_at = time.monotonic() + 5.0
         elif run.executing:
             log.info("task %d of job %s is not ours any more: %s", run.task.number, run.task.job_id, answer)
             self._stop(run, "refused")

@@ -14,6 +14,7 @@ from shared.telemetry.ids import traceparent_of
 ACK = b"+ACK"
 IN_PROGRESS = b"+WPI"
 NAK = b"-NAK"
+VERDICTS = frozenset({"granted", "refused", "accepted", "ignored"})
 
 
 class MalformedTask(ValueError):
@@ -92,6 +93,15 @@ class Task:
         slower and safe; so a task "from the future" counts as old too.
         """
         return self.claim or self.deliveries > 1 or abs(now_us - self.stored_at) > fresh_us
+
+
+def decides(answer: dict[str, Any]) -> bool:
+    """Whether the answer to a report is a verdict on the task.
+
+    An error is none. Nor is `unknown_job`: the task was delivered from the journal, so the job is there, and
+    who answers does not know it yet.
+    """
+    return answer.get("verdict") in VERDICTS and answer.get("reason") != "unknown_job"
 
 
 def nak(delay_seconds: float = 0.0) -> bytes:

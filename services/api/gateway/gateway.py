@@ -187,6 +187,9 @@ class Gateway:
             if run is not None:
                 run.reporting -= 1
         if run is not None:
+            if verdict.reason == "unknown_job":
+                # It was handed out from the journal: the dispatcher does not know the job yet.
+                raise DispatcherSilent("the dispatcher does not know the job")
             self._runs.settled(run)
             self._hands.reported(name, queued)
         return verdict

@@ -285,9 +285,12 @@ class Hands:
             self._send(task.ack, nak(1.0))
             return None
         if answer.verdict != "granted":
-            if answer.error is not None:
-                log.error("the claim of job %s was not understood: %s", task.key.job, answer.error)
-                self._send(task.ack, nak(30.0))
+            # Only a verdict acks. The task came from the journal, so its job is there, though who answers
+            # may not know it yet.
+            if answer.verdict != "refused" or answer.reason == "unknown_job":
+                said = answer.error or answer.reason
+                log.error("the claim of job %s could not be decided: %s", task.key.job, said)
+                self._send(task.ack, nak(min(30.0, 2.0 ** min(task.deliveries - 1, 5))))
             else:
                 log.info("task %d of job %s is not run: %s", task.key.task, task.key.job, answer.reason)
                 self._send(task.ack, ACK)

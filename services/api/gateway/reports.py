@@ -72,8 +72,8 @@ class Reports:
                 continue
             except msgspec.DecodeError as error:
                 raise ReportRefused(f"an answer that cannot be read: {error}") from error
-            if answer.error is not None:
-                raise ReportRefused(answer.error)
+            if answer.error is not None or not answer.verdict:
+                raise ReportRefused(answer.error or "an answer without a verdict")
             return Verdict(answer.verdict in ("accepted", "granted"), answer.reason)
 
 

@@ -69,6 +69,88 @@ async def test_a_refused_task_is_acked_and_never_run(dispatcher: FakeDispatcher)
     assert dispatcher.of_kind("result") == []
 
 
+UNDECIDED: list[dict[str, Any]] = [
+    {"error": "the journal is away"},
+    {"verdict": "refused", "reason": "unknown_job"},
+    {"verdict": "a word of another version"},
+]
+
+
+@pytest.mark.parametrize("undecided", UNDECIDED)
+async def test_a_claim_that_could_not_be_decided_is_asked_again(
+    dispatcher: FakeDispatcher, undecided: dict[str, Any]
+) -> None:
+    worker = worker_of(dispatcher.server)
+    waiter = Waiter(worker)
+    waiter.let_go.set()
+    answers: list[Verdict] = [undecided, undecided]
+
+    def verdict(report: Report) -> Verdict:
+        return answers.pop() if report["kind"] == "claim" and answers else accept(report)
+
+    dispatcher.verdict_of = verdict
+    async with serving(worker):
+        await dispatcher.release("wait", claim=True)
+        await dispatcher.results(1)
+        await dispatcher.all_acked("wait")
+    assert waiter.runs == 1
+    assert [report["kind"] for report in dispatcher.reports] == ["claim", "claim", "claim", "result"]
+
+
+@pytest.mark.parametrize("undecided", UNDECIDED)
+async def test_a_renewal_that_could_not_be_decided_stops_nothing(
+    dispatcher: FakeDispatcher, undecided: dict[str, Any]
+) -> None:
+    def verdict(report: Report) -> Verdict:
+        return undecided if report["kind"] == "renew" else lease_of(0.5)(report)
+
+    dispatcher.verdict_of = verdict
+    worker = worker_of(dispatcher.server)
+    waiter = Waiter(worker)
+    async with serving(worker):
+        await dispatcher.release("wait")
+        await dispatcher.until(lambda: any(report["kind"] == "renew" for report in dispatcher.answered))
+        waiter.let_go.set()
+        await dispatcher.results(1)
+    assert not waiter.cancelled.is_set()
+
+
+@pytest.mark.parametrize("undecided", UNDECIDED)
+async def test_a_result_that_could_not_be_decided_is_reported_again(
+    dispatcher: FakeDispatcher, undecided: dict[str, Any]
+) -> None:
+    answers: list[Verdict] = [undecided]
+
+    def verdict(report: Report) -> Verdict:
+        return answers.pop() if report["kind"] == "result" and answers else accept(report)
+
+    dispatcher.verdict_of = verdict
+    worker = worker_of(dispatcher.server)
+    waiter = Waiter(worker)
+    waiter.let_go.set()
+    async with serving(worker):
+        await dispatcher.release("wait")
+        first, second = await dispatcher.results(2)
+        await dispatcher.all_acked("wait")
+    assert first == second
+    assert first["outcome"] == "succeeded"
+    assert waiter.runs == 1
+
+
+async def test_a_result_that_is_never_decided_leaves_the_task_in_its_queue(
+    dispatcher: FakeDispatcher,
+) -> None:
+    unknown: Verdict = {"verdict": "ignored", "reason": "unknown_job"}
+    dispatcher.verdict_of = lambda report: unknown if report["kind"] == "result" else accept(report)
+    worker = worker_of(dispatcher.server)
+    waiter = Waiter(worker)
+    waiter.let_go.set()
+    async with serving(worker):
+        await dispatcher.release("wait")
+        await dispatcher.results(3)
+    assert await dispatcher.pending("wait") == 1
+
+
 async def test_a_task_given_back_comes_again_and_is_claimed(dispatcher: FakeDispatcher) -> None:
     first = worker_of(dispatcher.server, drain_seconds=0.1)
     waiting = Waiter(first)

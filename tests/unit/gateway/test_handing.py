@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from services.api.gateway.contracts import Contract
 from shared.application.schemas import schema_of
 from shared.broker.errors import NoAnswer
@@ -54,6 +56,25 @@ async def test_a_claim_without_an_answer_gives_the_task_back() -> None:
     inside.reports.asked[0].fail(NoAnswer("silence"))
     await settle()
     assert inside.words(ack)[0].startswith(b"-NAK")
+    assert poll.is_open
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "the journal is away"},
+        {"verdict": "refused", "reason": "unknown_job"},
+        {"verdict": "a word of another version"},
+    ],
+)
+async def test_a_claim_that_could_not_be_decided_gives_the_task_back(answer: dict[str, str]) -> None:
+    inside = Inside()
+    inside.join("w1", "echo")
+    poll = inside.poll("w1", "echo")
+    ack = inside.deliver()
+    inside.reports.asked[0].answer(**answer)
+    await settle()
+    assert inside.words(ack) == [b'-NAK {"delay": 1000000000}']
     assert poll.is_open
 
 
