@@ -41,7 +41,7 @@ up: setup  ## all processes in the foreground, on an embedded nats-server
 bench: setup  ## the load scenarios; prints jobs/s, latency and CPU per job
 	$(BIN)/python -m benchmarks
 
-faults: setup  ## the long fault runs: kill -9 of every process under load
+faults: setup  ## the long fault runs: kill -9 of every process and power cuts, under load
 	$(BIN)/python -m tests.faults
 
 lock:  ## resolve the dependencies again (needs uv)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from shared import durable
 from shared.broker.errors import BrokerUnavailable
 
 Sync = Literal["always", "default"]
@@ -197,11 +198,8 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Replace the file at once, readable by its owner only."""
-    draft = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
+    """Replace the file, readable by its owner only. An empty password after a power cut would shut us out."""
+    durable.replace(path, text.encode(), 0o600)
 
 
 def _port(path: Path, host: str) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared import durable
 from shared.readmodels import schema
 from shared.readmodels.database import Row
 from shared.readmodels.errors import ReadModelUnavailable, UnfitCommit
@@ -133,9 +134,10 @@ class SqliteDatabase:
     def swap(self) -> None:
         beside = self._beside_name()
         assert beside is not None, "there is a store beside"
-        draft = self._folder / "current.new"
-        draft.write_text(beside)
-        os.replace(draft, self._current)
+        # The name must not be on the disk before what it names: a power cut between would leave no tables.
+        for path in self._folder.glob(f"{beside}*"):
+            durable.settle(path)
+        durable.replace(self._current, beside.encode())
         self._sweep(keep=beside)
 
     def drop_beside(self) -> None:

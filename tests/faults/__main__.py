@@ -1,7 +1,8 @@
 """The long fault runs: `python -m tests.faults`, or `make faults`.
 
-    python -m tests.faults                             the kills, then the backlog
+    python -m tests.faults                             the kills, the power cuts, then the backlog
     python -m tests.faults kills --jobs 6000 --strikes 60 --seed 7
+    python -m tests.faults power --cuts 12 --seed 7    needs root and a loop device
     python -m tests.faults backlog --jobs 10000
 
 The seed is printed first; the same seed gives the same load and the same strikes. The exit status is 0 when
@@ -21,6 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.faults import backlog
+from tests.faults.disk import refusal
+from tests.faults.nemesis import POWER
 from tests.faults.reading import JournalReader
 from tests.faults.run import SHORTER, Plan, run
 from tests.faults.scene import scene
@@ -39,6 +42,14 @@ def main() -> int:
         plan = Plan(seed, given.jobs or 6000, given.strikes, given.rate, given.quiet, environment=environment)
         CONSOLE.print(f"seed {seed}: {plan.jobs} jobs, {plan.kills} strikes, {plan.rate:g} jobs a second")
         all_well &= _in_a_folder(lambda folder, bar: _kills(plan, folder, bar), given.keep)
+    if given.what in ("power", "all"):
+        cuts = Plan(seed, 100 * given.cuts, given.cuts, given.rate, given.quiet, (POWER,), SHORTER)
+        CONSOLE.print(f"seed {seed}: {cuts.jobs} jobs, {cuts.kills} power cuts, {cuts.rate:g} jobs a second")
+        if (reason := refusal()) is not None:
+            CONSOLE.print(f"power cuts are left out: {reason}")
+            all_well &= given.what == "all"
+        else:
+            all_well &= _in_a_folder(lambda folder, bar: _kills(cuts, folder, bar), given.keep)
     if given.what in ("backlog", "all"):
         jobs = (given.jobs if given.what == "backlog" and given.jobs else 10_000) // 3 * 3
         CONSOLE.print(f"seed {seed}: a backlog of {jobs} jobs of three tenants")
@@ -98,10 +109,11 @@ def _in_a_folder(work: Callable[[Path, Bar], list[str]], keep: bool) -> bool:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", nargs="?", choices=("kills", "backlog", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("kills", "power", "backlog", "all"), default="all")
     parser.add_argument("--seed", type=int, help="of load and strikes; a fresh one when it is left out")
     parser.add_argument("--jobs", type=int, help="6000 for the kills, 10000 for the backlog")
     parser.add_argument("--strikes", type=int, default=60, help="13 strike every role once")
+    parser.add_argument("--cuts", type=int, default=12, help="of power")
     parser.add_argument("--rate", type=float, default=40.0, help="submissions a second")
     parser.add_argument("--quiet", type=float, default=180.0, help="seconds in which all jobs must end")
     parser.add_argument("--short-leases", action="store_true", help="find lost workers within seconds")

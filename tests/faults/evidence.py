@@ -9,7 +9,7 @@ from tests.faults.history import TERMINAL, History
 from tests.faults.ledger import Ledger
 
 # A kill of one of these can lose an acknowledgement or a running task, and so bring a task again.
-REDELIVERING = frozenset({"worker", "dispatcher", "nats", "supervisor"})
+REDELIVERING = frozenset({"worker", "dispatcher", "nats", "supervisor", "power"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,13 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import psutil  # type: ignore[import-untyped]
+
 from tests.faults.crew import WorkerProcess
+from tests.faults.disk import Disk
 from tests.faults.evidence import Kill
 from tests.support.system import ROLES, SERVICES, System
 
@@ -20,6 +24,9 @@ TARGETS = (*ROLES, "worker")
 STALLED = "stalled "
 STALLS = tuple(STALLED + role for role in (*SERVICES, "nats", "worker"))
 """A process that stands still for seconds, as in a long collection of garbage, and then goes on."""
+
+POWER = "power"
+"""The power of the machine that the system and its workers run on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Nemesis:
 
     system: System
     workers: Sequence[WorkerProcess]
+    disk: Disk | None = None
     kills: list[Kill] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
 
@@ -66,7 +74,9 @@ class Nemesis:
             while acknowledged() < strike.after:
                 await asyncio.sleep(0.02)
             await asyncio.sleep(strike.delay)
-            if strike.stall:
+            if strike.role == POWER:
+                await self.cut_power()
+            elif strike.stall:
                 await self.stall(strike.role, strike.which, strike.stall)
             else:
                 await self.kill(strike.role, strike.which)
@@ -96,6 +106,30 @@ class Nemesis:
         if role == "supervisor":
             self.orphans += await self.system.until_gone()
             await self.system.start()
+
+    async def cut_power(self) -> None:
+        """Everything stands still at once, the disk keeps what it has, and everything is started again.
+
+        The client lives on another machine: what it was answered before counts.
+        """
+        disk = self.disk
+        assert disk is not None
+        supervisor = await self.system.living("supervisor", timeout=40)
+        for worker in self.workers:
+            worker.pause()
+        for process in self.system.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        disk.cut()
+        self._note(POWER, supervisor)
+        for worker in self.workers:
+            worker.kill()
+        self.system.destroy()
+        self.orphans += await self.system.until_gone()
+        await asyncio.to_thread(disk.again)
+        await self.system.start()
+        for worker in self.workers:
+            worker.start()
 
     def _note(self, role: str, pid: int, stalled: float = 0.0) -> None:
         self.kills.append(Kill(role, pid, time.time_ns() // 1000, int(stalled * 1_000_000)))

@@ -14,10 +14,11 @@ from nats.errors import Error as NatsError
 from tests.faults import load, reading, rows
 from tests.faults.checks import violations
 from tests.faults.crew import WorkerProcess
+from tests.faults.disk import Disk
 from tests.faults.evidence import Evidence, Violation, summary
 from tests.faults.executions import read_executions
 from tests.faults.ledger import Ledger, Order
-from tests.faults.nemesis import STALLS, TARGETS, Nemesis, Strike, plan
+from tests.faults.nemesis import POWER, STALLS, TARGETS, Nemesis, Strike, plan
 from tests.faults.reading import JournalReader
 from tests.faults.workload import GRAPHS, orders
 from tests.support.system import System
@@ -80,14 +81,18 @@ SHORTER = {"DAYBOOK_LEASE_SECONDS": "6", "DAYBOOK_ACK_WAIT_SECONDS": "4", "DAYBO
 
 async def run(plan: Plan, folder: Path, tell: Tell = lambda phase, done, total: None) -> Result:
     """Carry `plan` out in `folder` and judge what it left behind. The folder keeps everything for a look."""
+    disk = Disk(folder) if POWER in plan.roles else None
     system = System(folder / "data", plan.environment)
     log = folder / "executions.jsonl"
     workers = [WorkerProcess(system, name, log) for name in ("w1", "w2")]
     ledger = Ledger(folder / "ledger.jsonl")
     reader = JournalReader(system)
-    nemesis = Nemesis(system, workers)
+    nemesis = Nemesis(system, workers, disk)
     seconds: dict[str, float] = {}
     async with AsyncExitStack() as stack:
+        if disk is not None:
+            stack.callback(disk.close)
+            disk.open()
         stack.callback(system.destroy)
         await timed(seconds, "until it served", system.start())
         for worker in workers:
@@ -105,7 +110,7 @@ async def run(plan: Plan, folder: Path, tell: Tell = lambda phase, done, total: 
         await _until_projected(system, reader)
         await timed(seconds, "until it had stopped", system.stop())
         orphans = nemesis.orphans + await system.until_gone(2)
-    compared = rows.compare(system.data, reader.messages, folder / "rebuilt")
+        compared = rows.compare(system.data, reader.messages, folder / "rebuilt")
     evidence = Evidence(
         history=reader.history(),
         ledger=ledger,
