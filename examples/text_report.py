@@ -31,7 +31,7 @@ GRAPH: dict[str, Any] = {
             "skill": "study_chapter",
             "input": {"chapter": {"cel": "item"}, "number": {"cel": "index + 1"}},
             "run_timeout": 60,
-            "retry": {"max_attempts": 3, "base": 0.5},
+            "retry": {"max_attempts": 3, "base_seconds": 0.5},
         },
         "report": {
             "kind": "task",

@@ -228,10 +228,8 @@ _WAIT: Final = re.compile(rb"(?:\A|[,;\s])wait\s*=\s*\"?(\d{1,6})\b", re.IGNOREC
 
 
 def _retry(retry: Retry) -> dict[str, Json]:
-    """What was said of the policy, in the domain's words: its spans are seconds everywhere."""
-    return {
-        name.removesuffix("_seconds"): value for name, value in asdict(retry).items() if value is not None
-    }
+    """What was said of the policy; what was left out stays out."""
+    return {name: value for name, value in asdict(retry).items() if value is not None}
 
 
 def _view(submitted: Submitted) -> dict[str, Any]:

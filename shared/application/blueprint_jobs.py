@@ -55,7 +55,7 @@ def attempts(max_retries: int) -> dict[str, Json]:
     """The retry policy of blueprints' tasks: tried again at once, then the job is set aside."""
     return {
         "max_attempts": max_retries + 1,
-        "base": 0,
+        "base_seconds": 0,
         "when_exhausted": "quarantine",
         "quarantine": ["permanent", "contract_violation"],
     }

@@ -10,20 +10,22 @@ from shared.domain.errors import InvalidValue
 from shared.domain.values import ERROR_KINDS, LONGEST_SECONDS, Json
 
 RETRYABLE: Final = frozenset({"transient", "timeout"})
+_OLDER_NAMES: Final = {"base": "base_seconds", "cap": "cap_seconds"}
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how soon a task is tried again.
 
-    `base` and `cap` are seconds; `jitter` is the part of the wait that is left to chance (0 none, 1 all
-    of it); `quarantine` lists kinds of error that quarantine the job at once.
+    `jitter` is the part of the wait that is left to chance (0 none, 1 all of it); `quarantine` lists kinds
+    of error that quarantine the job at once. Definitions and events may say `base` and `cap`, the older
+    names of `base_seconds` and `cap_seconds`.
     """
 
     max_attempts: int = 4
-    base: float = 1.0
+    base_seconds: float = 1.0
     factor: float = 2.0
-    cap: float = 300.0
+    cap_seconds: float = 300.0
     jitter: float = 0.5
     when_exhausted: Literal["fail", "quarantine"] = "fail"
     quarantine: tuple[str, ...] = ()
@@ -36,8 +38,11 @@ class RetryPolicy:
         """
         merged: dict[str, Json] = {}
         for layer in layers:
-            if layer:
-                merged.update(layer)
+            for name, value in layer.items() if layer else ():
+                field = _OLDER_NAMES.get(name, name)
+                if layer and field != name and field in layer:
+                    raise InvalidValue(f"retry: {name} and {field} are the same field")
+                merged[field] = value
         if not merged:
             return DEFAULT
         kinds = merged.get("quarantine")
@@ -59,14 +64,14 @@ class RetryPolicy:
     def wait_before(self, attempt: int, chance: float) -> timedelta:
         """How long to wait before `attempt` (2 is the first retry); `chance` is uniform in 0..1.
 
-        min(cap, base * factor^(attempt-2)), of which the part `jitter` is multiplied by `chance`: with
-        jitter 1 this is "full jitter", with 0.5 "equal jitter".
+        min(cap_seconds, base_seconds * factor^(attempt-2)), of which the part `jitter` is multiplied by
+        `chance`: with jitter 1 this is "full jitter", with 0.5 "equal jitter".
         Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
         """
         try:
-            longest = min(self.cap, self.base * self.factor ** (attempt - 2))
+            longest = min(self.cap_seconds, self.base_seconds * self.factor ** (attempt - 2))
         except OverflowError:
-            longest = self.cap
+            longest = self.cap_seconds
         return timedelta(seconds=longest * (1.0 - self.jitter + self.jitter * chance))
 
 
@@ -76,7 +81,7 @@ DEFAULT: Final = RetryPolicy()
 @lru_cache(maxsize=1024)
 def _policy(fields: tuple[tuple[str, Json], ...]) -> RetryPolicy:
     policy = RetryPolicy(**dict(fields))  # type: ignore[arg-type]  # checked below
-    for name in ("base", "factor", "cap", "jitter"):
+    for name in ("base_seconds", "factor", "cap_seconds", "jitter"):
         value = getattr(policy, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_SECONDS:
             raise InvalidValue(

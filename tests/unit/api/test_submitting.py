@@ -48,7 +48,7 @@ async def test_every_option_reaches_the_job() -> None:
         assert accepted["deadline"] == pytest.approx(w.journal.commits[0].at + 60_000_000, abs=1_000_000)
         assert accepted["dispatch_timeout"] == 5
         assert accepted["run_timeout"] == 7.5
-        assert accepted["retry"] == {"max_attempts": 2, "base": 0.5}
+        assert accepted["retry"] == {"max_attempts": 2, "base_seconds": 0.5}
         assert accepted["concurrency"] == {"key": "db", "limit": 3}
         assert accepted["rate"] == {"key": "mail", "limit": 5, "per_seconds": 1}
         assert accepted["webhook_url"] == "https://example.org/hook?x=1"

@@ -15,7 +15,7 @@ def test_the_default_policy_tries_four_times() -> None:
 
 
 def test_waits_grow_by_the_factor_up_to_the_cap() -> None:
-    policy = RetryPolicy(base=1, factor=2.0, cap=5, jitter=0)
+    policy = RetryPolicy(base_seconds=1, factor=2.0, cap_seconds=5, jitter=0)
     waits = [policy.wait_before(attempt, 0.9).total_seconds() for attempt in (2, 3, 4, 5, 5000)]
     assert waits == [1, 2, 4, 5, 5]
 
@@ -24,7 +24,11 @@ def test_waits_grow_by_the_factor_up_to_the_cap() -> None:
     ("jitter", "chance", "seconds"), [(1, 0, 0), (1, 1, 8), (0.5, 0, 4), (0.5, 0.5, 6), (0, 0, 8)]
 )
 def test_jitter_leaves_a_part_of_the_wait_to_chance(jitter: float, chance: float, seconds: float) -> None:
-    assert RetryPolicy(base=8, jitter=jitter).wait_before(2, chance) == timedelta(seconds=seconds)
+    assert RetryPolicy(base_seconds=8, jitter=jitter).wait_before(2, chance) == timedelta(seconds=seconds)
+
+
+def test_older_names_of_fields_mean_the_same() -> None:
+    assert RetryPolicy.of({"base": 3, "cap": 9}) == RetryPolicy.of({"base_seconds": 3, "cap_seconds": 9})
 
 
 @pytest.mark.parametrize("kind", ["permanent", "invalid_input", "contract_violation", "cancelled"])
@@ -34,8 +38,10 @@ def test_only_what_may_pass_is_retried(kind: str) -> None:
 
 
 def test_later_layers_win_field_by_field() -> None:
-    policy = RetryPolicy.of({"max_attempts": 2, "base": 3}, None, {"base": 4, "quarantine": ["timeout"]})
-    assert policy == RetryPolicy(max_attempts=2, base=4, quarantine=("timeout",))
+    policy = RetryPolicy.of(
+        {"max_attempts": 2, "base": 3}, None, {"base_seconds": 4, "quarantine": ["timeout"]}
+    )
+    assert policy == RetryPolicy(max_attempts=2, base_seconds=4, quarantine=("timeout",))
     assert not policy.retries("timeout", 1)
     assert policy.quarantines("timeout")
 
@@ -46,10 +52,10 @@ def test_later_layers_win_field_by_field() -> None:
         {"max_attempts": 0},
         {"max_attempts": "3"},
         {"max_attempts": False},
-        {"base": -1},
+        {"base_seconds": -1},
         {"base": "1"},
         {"factor": float("nan")},
-        {"cap": True},
+        {"cap_seconds": True},
         {"jitter": 1.5},
         {"when_exhausted": "shrug"},
         {"quarantine": "permanent"},
@@ -58,6 +64,7 @@ def test_later_layers_win_field_by_field() -> None:
         {"unknown": 1},
         {"cap": 1e300},
         {"base": []},
+        {"base": 1, "base_seconds": 1},
     ],
 )
 def test_a_policy_that_means_nothing_is_refused(fields: dict[str, Json]) -> None:
