@@ -109,7 +109,13 @@ def _serving(data: Path) -> Iterator[tuple[str, int]]:
     try:
         asyncio.run(broker.wait_ready())
         http = f"127.0.0.1:{free_port()}"
-        settings = Settings.from_env(data=data, http=http, nats_url=broker.url, nats_password=broker.password)
+        settings = Settings.from_env(
+            data=data,
+            http=http,
+            grpc="127.0.0.1:0",
+            nats_url=broker.url,
+            nats_password=broker.password,
+        )
         with (data / "api.log").open("ab") as log:
             api = subprocess.Popen(
                 [sys.executable, "-m", "services.api"],

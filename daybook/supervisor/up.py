@@ -66,7 +66,7 @@ class _Up:
         self._folder = folder
         self._data = folder.data
         http = _free(settings.http, "--http")
-        grpc = _numbered(settings.grpc)
+        grpc = _free(settings.grpc, "--grpc")
         self._server = None if settings.nats_url else _server(settings, self._data, nats_port)
         own = {"nats_url": self._server.url, "nats_password": self._server.password} if self._server else {}
         blueprints = settings.blueprints.resolve() if settings.blueprints else None
@@ -156,7 +156,3 @@ def _free(address: str, option: str) -> str:
             raise PortTaken(option, address, error.strerror or str(error)) from error
         taken: int = probe.getsockname()[1]
     return f"{address.rpartition(':')[0]}:{taken}"
-
-
-def _numbered(address: str) -> str:
-    return _free(address, "--grpc") if host_port(address)[1] == 0 else address

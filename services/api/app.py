@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 
@@ -31,6 +32,8 @@ from services.api.lanes import Lanes
 from services.api.metrics import Metrics
 from services.api.principals import Authenticator, Principal
 from services.api.readiness import checks_of
+from services.api.rpc import rpc
+from services.api.system_routes import look
 from services.api.watch import Follower
 from shared.application.clock import now_seconds, utc_now
 from shared.application.definitions import Definitions, forget_as_published
@@ -147,7 +150,8 @@ async def main(settings: Settings, process: Process) -> None:
             leave=_leaving(gateway, door),
         )
         try:
-            await serve(parts, settings, process)
+            async with rpc(settings.grpc, partial(_is_ready, parts)):
+                await serve(parts, settings, process)
         finally:
             for task in following:
                 task.cancel()
@@ -210,6 +214,10 @@ def _files(settings: Settings, metrics: Metrics) -> tuple[Files | None, list[Dia
     files = ObservedFiles(open_files(config, now_seconds), metrics.file_operation)
     links = open_links(config, now_seconds)
     return files, [] if links is None else [links_of(files, links)]
+
+
+async def _is_ready(parts: Parts) -> bool:
+    return all(found.ok for found in (await look(parts.checks)).values())
 
 
 def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:

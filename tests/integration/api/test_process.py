@@ -31,6 +31,7 @@ async def api_process(
         **without_settings(os.environ),
         "DAYBOOK_DATA": str(data),
         "DAYBOOK_HTTP": f"127.0.0.1:{port}",
+        "DAYBOOK_GRPC": "127.0.0.1:0",
         "DAYBOOK_NATS_URL": nats_server.url,
         "DAYBOOK_NATS_PASSWORD": nats_server.password,
     }

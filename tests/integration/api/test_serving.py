@@ -79,7 +79,11 @@ async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) 
     """The processes' own composition, on this loop, until the test is over."""
     address = f"127.0.0.1:{free_port()}"
     settings = Settings.from_env(
-        data=data, http=address, nats_url=nats_server.url, nats_password=nats_server.password
+        data=data,
+        http=address,
+        grpc="127.0.0.1:0",
+        nats_url=nats_server.url,
+        nats_password=nats_server.password,
     )
     processes = {"api": api.main, **({"projector": projector.main} if project else {})}
     made = {role: Process(role, data) for role in processes}
@@ -222,6 +226,7 @@ async def test_production_refuses_a_broker_that_may_forget(nats_server: NatsServ
         profile="production",
         data=tmp_path,
         http=f"127.0.0.1:{free_port()}",
+        grpc="127.0.0.1:0",
         nats_url=nats_server.url,
         nats_password=nats_server.password,
         client_token="a-token-that-is-long",
