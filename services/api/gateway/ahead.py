@@ -256,10 +256,11 @@ class Ahead:
             log.warning("task %d of job %s could not be given back: %s", task.key.task, task.key.job, problem)
             word = nak(1.0)
         else:
-            if answer.error is not None:
-                log.error("the return of job %s was not understood: %s", task.key.job, answer.error)
-            elif answer.verdict != "accepted":
+            if answer.verdict == "ignored" and answer.reason != "unknown_job":
                 word = ACK  # it is cancelled, or over
+            elif answer.verdict != "accepted":
+                said = answer.error or answer.reason
+                log.error("the return of job %s could not be decided: %s", task.key.job, said)
         run = self._runs.get(task.key)
         if run is not None:
             if word == NAK:

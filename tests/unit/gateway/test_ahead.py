@@ -1,5 +1,7 @@
 """Tasks that are claimed for a fast worker before it asks for them."""
 
+import pytest
+
 from services.api.gateway.ahead import FEWEST
 from shared.broker.errors import NoAnswer
 from tests.unit.gateway.desk import Asked, Inside, given, key, settle
@@ -171,6 +173,26 @@ async def test_a_return_that_is_not_answered_is_said_again_and_one_that_is_refus
     returns(inside)[1].answer(verdict="ignored", reason="cancelled")
     await settle()
     assert inside.words(ack) == [b"+ACK"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "the journal is away"},
+        {"verdict": "ignored", "reason": "unknown_job"},
+        {"verdict": "a word of another version"},
+    ],
+)
+async def test_a_return_that_could_not_be_decided_gives_the_delivery_back(answer: dict[str, str]) -> None:
+    inside = Inside()
+    number = await fast(inside)
+    ack = inside.deliver(number)
+    inside.reports.asked[-1].grant()
+    await settle()
+    inside.hands.tick(inside.later(1.5))
+    returns(inside)[0].answer(**answer)
+    await settle()
+    assert inside.words(ack) == [b"-NAK"]
 
 
 async def test_in_the_end_everything_that_lies_ready_is_given_back_before_the_gateway_is_gone() -> None:
