@@ -7,7 +7,7 @@ from shared.application.clock import now_us
 from shared.application.definitions import Definitions
 from shared.application.ids import new_id
 from shared.application.ports import Journal
-from shared.application.submit import REQUEST_DIGEST, Submit, Submitted, job_id_of
+from shared.application.submit import REQUEST_DIGEST, Submit, Submitted, job_id_of, summary_of
 from shared.application.summary import JobSummary
 from shared.domain.errors import IllegalTransition
 from shared.domain.job.spec import JobSpec
@@ -23,11 +23,13 @@ class Retrying:
         """Submit the job of `summary` anew, in the version that it ran. Raises IllegalTransition while it
         runs.
         """
-        if not summary.is_ended:
-            raise IllegalTransition("retry", summary.status, f"it has not ended: {summary.status}")
         old = UUID(summary.id)
-        # The spec is read from the job's first event: the read model keeps only what it shows.
+        # The spec is read from the job's first event: the read model keeps only what it shows. It may also be
+        # behind: the one who saw the job end a moment ago may run it again.
         commits = await self._journal.history("job", old)
+        newest = summary_of(old, commits) or summary
+        if not newest.is_ended:
+            raise IllegalTransition("retry", newest.status, f"it has not ended: {newest.status}")
         accepted = dict(commits[0].events[0][1])
         digest = None if key is None else f"retry:{old}"
         metadata = {

@@ -19,6 +19,8 @@ class Proxy:
         self.swallow_requests = False
         """What the client says is lost."""
         self.swallowed = asyncio.Event()
+        self.down = False
+        """New connections are closed at once."""
 
     @classmethod
     @asynccontextmanager
@@ -37,13 +39,16 @@ class Proxy:
         return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def cut(self) -> None:
-        """Close all connections; new ones are forwarded again."""
+        """Close all connections; new ones are forwarded again, unless it is `down`."""
         self.swallow_answers = self.swallow_requests = False
         for writer in list(self._writers):
             writer.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.down:
+            writer.close()
+            return
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
         except OSError:

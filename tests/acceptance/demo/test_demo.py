@@ -99,9 +99,9 @@ def _broken(folder: Path) -> Path:
 
 
 def _until_running(temporary: Path) -> None:
-    """Wait until services run, so that there is something to leave behind."""
+    """Wait until the broker runs: there is something to leave behind, and the job is not over yet."""
     end = time.monotonic() + 30
-    while not any("services.api" in " ".join(process.cmdline()) for process in _processes(temporary)):
+    while not any("nats-server" in " ".join(process.cmdline()) for process in _processes(temporary)):
         assert time.monotonic() < end
         time.sleep(0.02)
 

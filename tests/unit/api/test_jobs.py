@@ -1,4 +1,5 @@
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -146,6 +147,15 @@ async def test_an_ended_job_runs_again_as_a_new_one() -> None:
         assert (again["retry_of"], again["input"], again["tags"]) == (job, {"n": 1}, {"a": "b"})
         assert again["trigger"] == "retry"
         assert again["deadline"] > again["created_at"]
+
+
+async def test_a_job_that_was_seen_to_end_runs_again_before_the_read_model_knows() -> None:
+    async with world() as w, w.client() as client:
+        job = await submitted(w)
+        w.reads.old[UUID(job)] = await w.reads.job(UUID(job))
+        await w.succeed(job)
+        assert (await client.get(f"/v1/jobs/{job}")).json()["status"] != "succeeded"
+        assert (await client.post(f"/v1/jobs/{job}/retry")).status_code == 202
 
 
 async def test_a_retry_with_a_key_happens_once() -> None:

@@ -53,9 +53,13 @@ class CurrentReads:
         self._journal = journal
         self.broken = False
         self.behind = False
+        self.old: dict[UUID, JobSummary | None] = {}
+        """Rows that stay as they were."""
 
     async def job(self, id: UUID) -> JobSummary | None:  # noqa: A002
         self._check()
+        if id in self.old:
+            return self.old[id]
         return None if self.behind else summary_of(id, await self._journal.history("job", id))
 
     async def page(self, wanted: JobFilter, limit: int = 50, cursor: str | None = None) -> Page:
