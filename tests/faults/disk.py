@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 SHUTDOWN = 0x8004587D
@@ -20,6 +21,8 @@ WITHOUT_FLUSHING = 2
 """EXT4_GOING_FLAGS_NOLOGFLUSH."""
 TOOLS = ("mkfs.ext4", "mount", "umount", "losetup")
 MEGABYTES = 512
+RELEASE_SECONDS = 20.0
+"""The kernel may hold the files of a killed process for a moment."""
 
 
 class Disk:
@@ -46,9 +49,20 @@ class Disk:
             os.close(folder)
 
     def again(self) -> None:
-        """The power is back: mount what the disk holds. Nobody may have its files open."""
-        _run("umount", str(self.mount))
+        """The power is back: mount what the disk holds. All who had files there must have been killed."""
+        end = time.monotonic() + RELEASE_SECONDS
+        while not self._unmounted():
+            if time.monotonic() > end:
+                raise TimeoutError(f"somebody holds files of {self.mount}")
+            time.sleep(0.1)
         self._mount()
+
+    def _unmounted(self) -> bool:
+        try:
+            _run("umount", str(self.mount))
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def close(self) -> None:
         """Unmount and forget the disk; for good."""
