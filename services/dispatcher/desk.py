@@ -42,6 +42,12 @@ MOST_EVENTS = 200
 
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
+_LEADS_NOWHERE = frozenset(
+    {"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"}
+    | {"ReportIgnored", "TaskClaimed", "LeaseRenewed", "TaskProgressed"}
+)
+"""Last events of commits after which nothing is to be done for a job."""
+
 
 class Done(NamedTuple):
     """The command was decided and stored. `changed` is False when it had happened before."""
@@ -220,10 +226,17 @@ class Desk:
                 self._open(commit)
             else:
                 self._watcher.observe(commit.id, commit.events)
+                if commit.events[-1][0] not in _LEADS_NOWHERE:
+                    # Decided before this process began: what follows from it was perhaps nobody's yet.
+                    self.post(commit.id, Command(lambda job, facts: None, lambda outcome: None))
             return
         if commit.last_version > slot.observed:
             slot.observed = commit.last_version
             self._watcher.observe(commit.id, commit.events)
+            if slot.job is not None and not slot.busy and slot.job.version == commit.last_version:
+                # It was decided before all that went before it was observed: a task that it holds again
+                # counted as in flight until now.
+                self._watcher.follow_up(slot)
         slot.told = commit.last_version
         if slot.job is not None and not slot.busy and commit.n > slot.job.version:
             slot.job = None  # somebody else decided; what we hold is old

@@ -145,6 +145,33 @@ async def test_watchers_see_each_event_once_when_the_journal_was_faster(world: W
     assert [topic for _, topic in world.notes.observed] == world.topics(id_)
 
 
+async def test_what_a_decision_asks_for_is_looked_at_again_once_all_before_it_was_observed(
+    world: World,
+) -> None:
+    # The books of flow control may count a task as in flight until then, and hold it not a second time.
+    id_ = await world.accept()
+    assert isinstance(await world.ask(id_, partial(progress, 5)), Done)
+    assert world.notes.observed == []
+    followed = len(world.notes.followed)
+    world.told()
+    assert world.notes.observed[-1] == (id_, "TaskProgressed")
+    assert len(world.notes.followed) == followed + 1
+
+
+async def test_a_decision_from_before_the_start_is_followed_up(world: World) -> None:
+    id_ = await world.accept()
+    recorded = await world.journal.load(Job, id_)
+    assert recorded is not None
+    recorded.aggregate.pause(Facts(NOON, GRAPH, evaluate), "client:test")
+    events = recorded.aggregate.collect_events()
+    await world.journal.append(Decision("job", id_, events, "before", recorded.tip))  # type: ignore[arg-type]
+    world.desk.position = 1  # the first commit is older than where the journal goes on
+    world.told()
+    async with asyncio.timeout(5):
+        while world.notes.followed != [id_]:
+            await asyncio.sleep(0.01)
+
+
 async def test_an_ended_job_leaves_the_desk_when_the_journal_has_told_its_end(world: World) -> None:
     id_ = await world.accept()
     world.told()
