@@ -318,5 +318,16 @@ class Flow:
         """`held` does not take the places its limit keys had for it: let the next in line have them."""
         for limit in held.limits:
             name = (held.tenant, limit.key)
-            if name != but and name in self._parked:
+            if name != but and self._has_place(name):
                 self._unpark(name)
+
+    def _has_place(self, name: tuple[str, str]) -> bool:
+        """Whether the first that waits for a concurrency key may have it. Of rate keys, `open_windows` tells.
+
+        Two tasks that both wait for two full keys must not be taken from under them in turn, for ever.
+        """
+        first = self._first_parked(name)
+        if first is None:
+            return False
+        limit = next(limit for limit in first.limits if (first.tenant, limit.key) == name)
+        return limit.per_seconds is None and len(self._users.get(name, ())) < limit.limit

@@ -154,6 +154,20 @@ def test_dropping_a_task_that_had_the_place_of_a_key_gives_it_to_the_next() -> N
     assert third.key[0].int == 3
 
 
+def test_tasks_that_wait_for_two_full_keys_do_not_drive_each_other_round() -> None:
+    flow = Flow()
+    flow.set_slots("s", 10)
+    k, q = Limit("k", 1), Limit("q", 1)
+    for number, limits in enumerate([(k, q), (k, q), (q, k), (k, q)]):
+        flow.hold(held(number, limits=limits))
+    released = []
+    while (task := flow.next("s", 0.0)) is not None:
+        released.append(task.key[0].int)
+        assert flow.next("s", 0.0) is None
+        flow.ended(task.key, 0.0)
+    assert sorted(released) == [0, 1, 2, 3]
+
+
 @given(
     tasks=st.lists(
         st.tuples(
