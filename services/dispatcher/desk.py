@@ -30,6 +30,7 @@ from shared.application.ports import (
 from shared.domain.errors import DomainError
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job
+from shared.domain.topics import ENDINGS
 from shared.domain.values import Json
 
 log = logging.getLogger("daybook.dispatcher.desk")
@@ -42,10 +43,7 @@ MOST_EVENTS = 200
 
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
-_LEADS_NOWHERE = frozenset(
-    {"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"}
-    | {"ReportIgnored", "TaskClaimed", "LeaseRenewed", "TaskProgressed"}
-)
+_LEADS_NOWHERE = ENDINGS | {"ReportIgnored", "TaskClaimed", "LeaseRenewed", "TaskProgressed"}
 """Last events of commits after which nothing is to be done for a job."""
 
 

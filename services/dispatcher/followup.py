@@ -21,6 +21,7 @@ from shared.broker.errors import BrokerError
 from shared.broker.subjects import PLACED
 from shared.domain.errors import DomainError
 from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
+from shared.domain.topics import ENDINGS
 from shared.domain.values import Json
 
 log = logging.getLogger("daybook.dispatcher")
@@ -38,7 +39,6 @@ Interrupt = Callable[[Job, int], None]
 """Tell whoever works on a task of the job to stop."""
 
 _ENDS = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
-_LAST = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
 _PAUSE_SECONDS = 0.5
 GATHER_SECONDS = 0.02
 """How long releases that nobody waits for are gathered: a tenth of what is released ahead is plenty."""
@@ -91,7 +91,7 @@ class FollowUp:
             elif topic == "JobAccepted" and data.get("parent"):
                 parent = data["parent"]
                 self.adopt(id, UUID(parent["job"]), parent["activation"])
-            elif topic in _LAST and id in self._parents:
+            elif topic in ENDINGS and id in self._parents:
                 self._wake_parent(id, *self._parents.pop(id))
 
     def adopt(self, child: UUID, parent: UUID, activation: int) -> None:

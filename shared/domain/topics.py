@@ -30,3 +30,6 @@ _ALL: Final = (
 
 EVENTS: Final[dict[str, type[AggregateEvent]]] = {event.__name__: event for event in _ALL}
 """The event class of each topic."""
+
+ENDINGS: Final = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
+"""The topics of which exactly one ends a job."""

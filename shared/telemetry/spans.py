@@ -18,6 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from shared.application.ports import StoredCommit
+from shared.domain.topics import ENDINGS
 from shared.telemetry.ids import parent_span_id, span_id, trace_id
 
 MAX_JOBS: Final = 50_000
@@ -25,7 +26,6 @@ MAX_JOBS: Final = 50_000
 
 _RELEASES: Final = frozenset({"TaskReleased", "TaskQueued"})
 _TASK_ENDS: Final = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
-_JOB_ENDS: Final = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
 _FAILURES: Final = frozenset({"TaskFailed", "TaskTimedOut", "JobFailed", "JobTimedOut", "JobQuarantined"})
 
 
@@ -85,7 +85,7 @@ class Spans:
             elif topic in _TASK_ENDS and task in job.tasks:
                 released_at, parent = job.tasks[task]
                 start = min(commit.at, data.get("started_at") or released_at)
-            elif topic in _JOB_ENDS:
+            elif topic in ENDINGS:
                 start = job.accepted_at
                 self._jobs.pop(commit.id, None)
         return Span(

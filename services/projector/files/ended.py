@@ -6,8 +6,8 @@ from typing import Final
 from services.projector.beside import Trailing
 from services.projector.files.due import Due
 from shared.application.ports import StoredCommit
+from shared.domain.topics import ENDINGS
 
-ENDINGS: Final = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobQuarantined", "JobCancelled"})
 PERSIST_EVERY: Final = 20_000
 """Commits without an end after which the position is kept all the same."""
 
