@@ -16,7 +16,7 @@ from shared.application.ports import Decision, StoredCommit
 from shared.domain.graph import Graph
 from shared.domain.job.job import Job
 from shared.domain.job.spec import Facts, JobSpec
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.domain.values import TaskError
 from shared.journal.codec import Codec
 
@@ -94,7 +94,7 @@ def _template(start: datetime, *, fails: bool) -> list[StoredCommit]:
         ended = Decision("job", job.id, collected(job), _WORKER, bytes(32))
     else:
         ended = finish(job, start, bytes(32))
-    codec = Codec(EVENTS, KINDS)
+    codec = Codec(EVENTS, AGGREGATES)
     encoded = [commit for decision in (accepted, ended) for commit in codec.encode(decision)]
     assert len(encoded) == COMMITS_PER_JOB, "one commit a decision"
     return [codec.decode(1, commit.subject, commit.raw) for commit in encoded]

@@ -16,8 +16,8 @@ from benchmarks.system import System
 from shared.application.clock import utc_now
 from shared.application.ids import new_id
 from shared.broker.connection import Connection, connect, disconnect
+from shared.domain.topics import AGGREGATES
 from shared.domain.topics import EVENTS as TOPICS
-from shared.domain.topics import KINDS
 from shared.journal.journal import JetStreamJournal
 
 NAME = "replay"
@@ -67,7 +67,7 @@ async def _fill(system: System, jobs: int) -> int:
     """Append the jobs through the journal, many at once; the sequence of the last commit."""
     connection = await _connect(system)
     try:
-        journal = await JetStreamJournal.open(connection, TOPICS, KINDS, timeout=30.0)
+        journal = await JetStreamJournal.open(connection, TOPICS, AGGREGATES, timeout=30.0)
         numbers = iter(range(jobs))
 
         async def lane() -> None:

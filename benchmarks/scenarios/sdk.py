@@ -25,7 +25,7 @@ from benchmarks.metering import Meter, usage
 from benchmarks.results import DAYBOOK, LoadRun
 from benchmarks.system import CLIENT_TOKEN, WORKER_TOKEN, System, free_port
 from shared.broker.connection import connect, disconnect
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.journal import JetStreamJournal
 from tests.contract.avtomatika.worker.sdk import sdk_python
 
@@ -192,7 +192,7 @@ async def _last_sequence(system: System) -> int:
         system.nats_url, name="daybook-benchmark", user="daybook", password=system.nats_password
     )
     try:
-        journal = await JetStreamJournal.open(connection, EVENTS, KINDS)
+        journal = await JetStreamJournal.open(connection, EVENTS, AGGREGATES)
         last = await journal.last_sequence()
         await journal.publisher.stop()
         return last
@@ -207,7 +207,7 @@ async def _lasted(system: System, after: int, number: int) -> float:
     )
     began, left = 0, number
     try:
-        journal = await JetStreamJournal.open(connection, EVENTS, KINDS)
+        journal = await JetStreamJournal.open(connection, EVENTS, AGGREGATES)
         async for commits in journal.follow(after, ["job"]):
             for commit in commits:
                 topics = {topic for topic, _ in commit.events}

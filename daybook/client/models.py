@@ -7,12 +7,10 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from daybook.errors import ApiError, api_error
+from shared.domain.values import ENDINGS
 
 ENDED = frozenset({"succeeded", "failed", "timed_out", "cancelled", "quarantined"})
 """The statuses of a job that has ended."""
-
-END_EVENTS = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
-"""The types of the event that ends a job; there is exactly one in each job."""
 
 
 class Retry(TypedDict, total=False):
@@ -116,7 +114,7 @@ class Event:
 
     @property
     def ends_job(self) -> bool:
-        return self.type in END_EVENTS
+        return self.type in ENDINGS
 
 
 @dataclass(frozen=True, slots=True)

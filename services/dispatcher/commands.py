@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.dispatcher.desk import Command, Done, Missing, Outcome, Refused
+from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused
 from shared.domain.job import Facts, Job
 
 

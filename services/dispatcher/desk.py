@@ -11,13 +11,13 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
 
+from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused, Slot, Unavailable
 from shared.application.clock import utc_now
 from shared.application.ports import (
     Decision,
@@ -30,8 +30,7 @@ from shared.application.ports import (
 from shared.domain.errors import DomainError
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job
-from shared.domain.topics import ENDINGS
-from shared.domain.values import Json
+from shared.domain.values import ENDINGS, Json
 
 log = logging.getLogger("daybook.dispatcher.desk")
 
@@ -45,68 +44,6 @@ Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
 _LEADS_NOWHERE = ENDINGS | {"ReportIgnored", "TaskClaimed", "LeaseRenewed", "TaskProgressed"}
 """Last events of commits after which nothing is to be done for a job."""
-
-
-class Done(NamedTuple):
-    """The command was decided and stored. `changed` is False when it had happened before."""
-
-    answer: object
-    job: Job
-    sequence: int
-    changed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """There is no such job."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The domain says no; nothing changed."""
-
-    problem: DomainError
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """The journal could not be reached; nothing is known to have changed. Ask again."""
-
-    problem: Exception
-
-
-Outcome = Done | Missing | Refused | Unavailable
-
-
-@dataclass(slots=True, eq=False)
-class Command:
-    """What somebody wants of a job. `act` decides on the aggregate, `done` hears the outcome, once."""
-
-    act: Callable[[Job, Facts], object]
-    done: Callable[[Outcome], None]
-    by: str = "system:dispatcher"
-    tries: int = 0
-
-
-@dataclass(slots=True)
-class Slot:
-    """One job on the desk. `snapshot` is the version of its newest snapshot, 0 for none.
-
-    `observed` is the version up to which the watchers of events have seen it, `told` the version up to which
-    the journal has told of it; `begun` names what was begun for its state, so that it is begun once.
-    """
-
-    id: UUID
-    job: Job | None = None
-    graph: Graph | None = None
-    tip: bytes | None = None
-    sequence: int = 0
-    observed: int = 0
-    told: int = 0
-    busy: bool = False
-    waiting: deque[Command] = field(default_factory=deque)
-    begun: set[str] = field(default_factory=set)
-    snapshot: int = 0
 
 
 class Watcher(Protocol):

@@ -15,8 +15,9 @@ import msgspec
 
 from services.dispatcher import commands, reports
 from services.dispatcher.crew import Crew, Hello
-from services.dispatcher.desk import Command, Desk, Outcome, Unavailable
+from services.dispatcher.desk import Desk
 from services.dispatcher.queues import Queues
+from services.dispatcher.slots import Command, Outcome, Unavailable
 from services.dispatcher.wakeups import CONSUMER
 from shared.application.ids import derived_id
 from shared.broker import subjects

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
-from services.dispatcher.desk import Command, Desk, Done, Outcome, Slot, Unavailable
+from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held, Limit, TaskKey
+from services.dispatcher.slots import Command, Done, Outcome, Slot, Unavailable
 from services.dispatcher.turns import Turns
 from shared.application.definitions import UnknownWorkflow
 from shared.application.ports import JournalError
@@ -21,8 +22,7 @@ from shared.broker.errors import BrokerError
 from shared.broker.subjects import PLACED
 from shared.domain.errors import DomainError
 from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
-from shared.domain.topics import ENDINGS
-from shared.domain.values import Json
+from shared.domain.values import ENDINGS, Json
 
 log = logging.getLogger("daybook.dispatcher")
 

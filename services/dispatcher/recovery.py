@@ -7,9 +7,10 @@ journal behind its position, so nothing depends on it being right on time.
 import logging
 from uuid import UUID
 
-from services.dispatcher.desk import Command, Desk
+from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held
 from services.dispatcher.followup import FollowUp, limits_of
+from services.dispatcher.slots import Command
 from shared.application.summary import JobSummary
 from shared.application.summary_fold import OpenTask
 from shared.broker.subjects import PLACED

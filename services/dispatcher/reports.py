@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.dispatcher.desk import Command, Done, Missing, Outcome, Refused
+from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused
 from shared.domain.job import Facts, Job, TaskError, Verdict
 from shared.domain.values import ErrorKind
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from uuid import UUID
 
-from services.dispatcher.desk import Slot
+from services.dispatcher.slots import Slot
 from shared.application.ports import JournalError, Recorded
 from shared.domain.job import Job
 from shared.journal.snapshots import Snapshots, Taken

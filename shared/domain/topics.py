@@ -18,8 +18,6 @@ AGGREGATES: Final[dict[str, type[Aggregate]]] = {
 }
 """The aggregate class of each kind, as kinds stand in subjects."""
 
-KINDS: Final = AGGREGATES
-
 _ALL: Final = (
     *events.EVENTS,
     *node_events.EVENTS,
@@ -30,6 +28,3 @@ _ALL: Final = (
 
 EVENTS: Final[dict[str, type[AggregateEvent]]] = {event.__name__: event for event in _ALL}
 """The event class of each topic."""
-
-ENDINGS: Final = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
-"""The topics of which exactly one ends a job."""

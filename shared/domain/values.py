@@ -27,6 +27,9 @@ ERROR_KINDS: Final[tuple[ErrorKind, ...]] = (
     "cancelled",
 )
 
+ENDINGS: Final = frozenset({"JobSucceeded", "JobFailed", "JobTimedOut", "JobCancelled", "JobQuarantined"})
+"""The events of which exactly one ends a job."""
+
 
 class Status(StrEnum):
     """Where a job stands. The last five are final."""

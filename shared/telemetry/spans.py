@@ -18,7 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from shared.application.ports import StoredCommit
-from shared.domain.topics import ENDINGS
+from shared.domain.values import ENDINGS
 from shared.telemetry.ids import parent_span_id, span_id, trace_id
 
 MAX_JOBS: Final = 50_000

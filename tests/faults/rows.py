@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.codec import Codec
 from shared.readmodels import queries
 from shared.readmodels.database import Session
@@ -35,7 +35,7 @@ class Comparison:
 
 def compare(data: Path, messages: Sequence[tuple[int, str, bytes]], scratch: Path) -> Comparison:
     """Replay `messages` into a store under `scratch` and hold it against the one under `data`."""
-    codec = Codec(EVENTS, KINDS)
+    codec = Codec(EVENTS, AGGREGATES)
     rebuilt = SqliteDatabase(scratch).writer()
     projection = Projection(rebuilt)
     for start in range(0, len(messages), BATCH):

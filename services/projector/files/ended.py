@@ -6,7 +6,7 @@ from typing import Final
 from services.projector.beside import Trailing
 from services.projector.files.due import Due
 from shared.application.ports import StoredCommit
-from shared.domain.topics import ENDINGS
+from shared.domain.values import ENDINGS
 
 PERSIST_EVERY: Final = 20_000
 """Commits without an end after which the position is kept all the same."""

@@ -9,7 +9,7 @@ ROLE = "dispatcher"
 
 def apply() -> None:
     from services.dispatcher import reports
-    from services.dispatcher.desk import Outcome
+    from services.dispatcher.slots import Outcome
 
     verdict = reports.verdict
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from shared.broker.connection import Connection
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.journal import JetStreamJournal
 from shared.readmodels.errors import ReadModelUnavailable
 from shared.readmodels.reading import ReadModel
@@ -84,7 +84,7 @@ async def world(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[World]
     data = tmp_path / "data"
     data.mkdir()
     connection = await nats_server.connect("projector test")
-    journal = await JetStreamJournal.open(connection, EVENTS, KINDS, sync_always=False)
+    journal = await JetStreamJournal.open(connection, EVENTS, AGGREGATES, sync_always=False)
     database = SqliteDatabase(data / "readmodel")
     reads = ReadModel(database)
     environment = {

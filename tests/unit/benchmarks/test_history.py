@@ -6,7 +6,7 @@ from benchmarks.history import COMMITS_PER_JOB, EVENTS_PER_JOB, START, commits, 
 from benchmarks.workloads import WORKLOADS
 from shared.application.clock import utc_now
 from shared.domain.graph import Graph
-from shared.domain.topics import EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.chain import verify
 from shared.journal.memory import MemoryJournal
 from shared.readmodels import pages, queries
@@ -16,7 +16,7 @@ from shared.readmodels.sqlite import SqliteDatabase
 
 
 async def test_a_recorded_job_is_one_that_the_domain_would_have_made() -> None:
-    journal = MemoryJournal(EVENTS, KINDS)
+    journal = MemoryJournal(EVENTS, AGGREGATES)
     job, accepted = one_step(UUID(int=7), utc_now())
     stored = await journal.append(accepted)
     await journal.append(finish(job, utc_now(), stored.tip))

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec.structs
 import pytest
 
-from services.dispatcher.desk import Command, Desk, Done, Missing, Outcome, Refused, Slot, Unavailable
+from services.dispatcher.desk import Desk
+from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused, Slot, Unavailable
 from shared.application.expressions import evaluate
 from shared.application.ids import new_id
 from shared.application.ports import Decision, JournalUnavailable, UnknownOutcome

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from services.dispatcher.desk import Command, Desk, Done, Outcome
+from services.dispatcher.desk import Desk
+from services.dispatcher.slots import Command, Done, Outcome
 from services.dispatcher.snapshots import SnapshotKeeper
 from shared.application.expressions import evaluate
 from shared.application.ids import new_id

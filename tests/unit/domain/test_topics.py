@@ -13,7 +13,7 @@ from shared.domain import worker, workflow
 from shared.domain.job import JobSpec, claim_events, events, node_events, wait_events
 from shared.domain.job.events import JobAccepted, JobEvent, TaskOffered, made
 from shared.domain.schedule import timetable
-from shared.domain.topics import AGGREGATES, EVENTS, KINDS
+from shared.domain.topics import AGGREGATES, EVENTS
 from shared.domain.values import Json
 from tests.unit.domain.given import ID, NOON
 
@@ -49,7 +49,6 @@ def test_every_event_of_the_domain_has_its_topic() -> None:
 
 
 def test_every_kind_of_aggregate_has_a_topic_that_is_no_import_path() -> None:
-    assert KINDS is AGGREGATES
     assert {kind: get_topic(cls) for kind, cls in AGGREGATES.items()} == {
         "job": "Job",
         "workflow": "Workflow",
