@@ -111,11 +111,11 @@ class Removal:
         """None where there are no files, or where they are to stay."""
         config, file = files_config(settings), settings.data / "files" / "removal.db"
         if config is None or not settings.s3_cleanup:
-            forget(file)
+            forget(settings.readmodel_url, file)
             return None
         from shared.files.opening import open_files  # a library that most do without
 
-        due = await Due.open(file, journal)
+        due = await Due.open(settings.readmodel_url, file, journal)
         cleaning = Cleaning(due, open_files(config, now_seconds), Path(config.work), now_us)
         ended = Ended(due, round(settings.files_keep_seconds * 1_000_000), cleaning.wake)
         return cls(due, ended, cleaning)

@@ -37,7 +37,7 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> str:
     """The same, empty."""
     with psycopg.connect(postgres_server, autocommit=True) as connection:
-        for schema in ("daybook", "daybook_beside", "daybook_before", "daybook_webhooks"):
+        for schema in ("daybook", "daybook_beside", "daybook_before", "daybook_webhooks", "daybook_files"):
             connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     return postgres_server
 

@@ -51,8 +51,8 @@ class Failing:
 class World:
     """A journal, files in a folder, and what removes them; a clock that the test moves."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.us, self.keep_us = folder, 0, 0
+    def __init__(self, url: str | None, folder: Path) -> None:
+        self.url, self.folder, self.us, self.keep_us = url, folder, 0, 0
         self.journal = MemoryJournal(EVENTS, AGGREGATES)
         config = FilesConfig(
             "files", 1000, 10, str(folder / "work"), folder=str(folder / "store"), link_key=b"k"
@@ -61,7 +61,7 @@ class World:
         self.store = Failing(self.files)
 
     async def open(self) -> None:
-        self.due = await Due.open(self.folder / "removal.db", self.journal)
+        self.due = await Due.open(self.url, self.folder / "removal.db", self.journal)
         files = cast(Files, self.store)
         self.cleaning = Cleaning(self.due, files, self.folder / "work", lambda: self.us)
         self.ended = Ended(self.due, self.keep_us, self.cleaning.wake)
@@ -108,9 +108,15 @@ async def _body() -> AsyncIterator[bytes]:
     yield b"x"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Where the read model is."""
+    return request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path)
+async def world(url: str | None, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(url, tmp_path)
     await made.open()
     yield made
     made.due.close()
@@ -151,13 +157,13 @@ async def test_what_comes_after_the_removal_stays_also_over_a_restart(world: Wor
     assert await world.left() == {str(job)}
 
 
-async def test_what_ended_before_files_were_removed_stays(tmp_path: Path) -> None:
-    world = World(tmp_path)
+async def test_what_ended_before_files_were_removed_stays(url: str | None, tmp_path: Path) -> None:
+    world = World(url, tmp_path)
     await world.open()
     job = await world.job()
     await world.end(job)
     world.due.close()
-    forget(tmp_path / "removal.db")  # it was turned off
+    forget(url, tmp_path / "removal.db")  # it was turned off
     await world.open()
     assert not await world.cleaning.once()
     assert await world.left() == {str(job)}
@@ -203,8 +209,8 @@ async def test_many_jobs_are_asked_for_again_when_the_question_fails(world: Worl
     assert await world.left() == set()
 
 
-async def test_files_may_outlive_their_job(tmp_path: Path) -> None:
-    world = World(tmp_path)
+async def test_files_may_outlive_their_job(url: str | None, tmp_path: Path) -> None:
+    world = World(url, tmp_path)
     world.keep_us = 60 * SECOND
     await world.open()
     job = await world.job()
