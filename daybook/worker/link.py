@@ -17,6 +17,7 @@ from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.messages import Message
 from shared.broker.publisher import line
+from shared.broker.subjects import WORKER_INBOX
 
 log = logging.getLogger("daybook.worker")
 
@@ -158,7 +159,7 @@ class Link:
                     name=f"daybook-worker {self._name}",
                     user="worker",
                     password=self._token,
-                    inbox_prefix="_INBOX",
+                    inbox_prefix=WORKER_INBOX,
                     timeout=CONNECT_SECONDS,
                     reconnect_wait=0.2,
                 )

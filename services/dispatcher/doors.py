@@ -7,7 +7,7 @@ batch is decided in one go, and each answer leaves when the journal has the deci
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import partial
 
@@ -35,6 +35,9 @@ decode_hello = msgspec.json.Decoder(Hello).decode
 
 QUEUE_GROUP = "dispatcher"
 """Dispatchers share reports and commands; every one of them hears hellos and beats."""
+
+
+Answer = Callable[[bytes], None]
 
 
 class Doors:
@@ -79,7 +82,9 @@ class Doors:
     async def on_reports(self, batch: Batch) -> None:
         """Claims, progress and results of workers."""
         for message in batch:
-            answer = partial(self._publisher.publish, message.reply)
+            answer = self._answering(message)
+            if answer is None:
+                continue
             try:
                 job = subjects.id_in(message.subject)
                 report = reports.decode_report(message.data)
@@ -91,7 +96,9 @@ class Doors:
     async def on_commands(self, batch: Batch) -> None:
         """Orders of the API and the scheduler."""
         for message in batch:
-            answer = partial(self._publisher.publish, message.reply)
+            answer = self._answering(message)
+            if answer is None:
+                continue
             try:
                 job = subjects.id_in(message.subject)
                 order = commands.decode_order(message.data)
@@ -114,7 +121,9 @@ class Doors:
     async def on_hellos(self, batch: Batch) -> None:
         """Workers that come."""
         for message in batch:
-            self._soon(self._welcome(message))
+            answer = self._answering(message)
+            if answer is not None:
+                self._soon(self._welcome(message, answer))
 
     async def on_beats(self, batch: Batch) -> None:
         """Workers that are alive."""
@@ -131,13 +140,23 @@ class Doors:
 
         return Command(act, done, by="system:timer")
 
+    def _answering(self, message: Message) -> Answer | None:
+        """Where the answer goes; None when whoever asks would have it go where no answer belongs."""
+        if subjects.is_inbox(message.reply):
+            return partial(self._publisher.publish, message.reply)
+        if not message.reply:
+            return _unheard
+        log.warning(
+            "a message on %s is passed over: its answer would go to %r", message.subject, message.reply
+        )
+        return None
+
     def _soon(self, greeting: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(greeting)
         self._greeting.add(task)
         task.add_done_callback(self._greeting.discard)
 
-    async def _welcome(self, message: Message) -> None:
-        answer = partial(self._publisher.publish, message.reply)
+    async def _welcome(self, message: Message, answer: Answer) -> None:
         try:
             hello = _hello(message)
             await self._crew.welcome(hello, time.monotonic())
@@ -165,6 +184,10 @@ class Doors:
             log.warning("a beat on %s makes no sense: %s", message.subject, problem)
         except (BrokerError, TimeoutError) as problem:
             log.warning("a beat on %s is not recorded: %s", message.subject, problem)
+
+
+def _unheard(_answer: bytes) -> None:
+    """Nobody waits for it."""
 
 
 def _hello(message: Message) -> Hello:

@@ -16,9 +16,7 @@ from nats.protocol.parser import STALE_CONNECTION
 
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.protocol import Sink, SinkParser
-
-DAYBOOK_INBOX = "_DAYBOOK"
-"""Our own processes' inbox prefix: workers may subscribe to `_INBOX.>`, and must not read our answers."""
+from shared.broker.subjects import OUR_INBOX
 
 LONGEST_WAIT_SECONDS = 2.0
 """Between two attempts to reconnect; the first ones follow each other sooner."""
@@ -165,7 +163,7 @@ async def connect(
     name: str,
     user: str | None = None,
     password: str | None = None,
-    inbox_prefix: str = DAYBOOK_INBOX,
+    inbox_prefix: str = OUR_INBOX,
     timeout: float = 10.0,
     reconnect_wait: float = 0.1,
     **options: Any,
@@ -177,7 +175,7 @@ async def connect(
     the log says why it is not connected.
 
     Raises BrokerUnavailable when the first connection is not made within `timeout` seconds, at once when
-    the server refuses the credentials. A worker passes `inbox_prefix="_INBOX"`. Further `options` go to
+    the server refuses the credentials. A worker passes `inbox_prefix=WORKER_INBOX`. Further `options` go to
     the client library.
     """
     connection = Connection()

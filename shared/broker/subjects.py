@@ -27,11 +27,25 @@ RESTART = "system.restart"
 """Whoever holds state of the journal in memory ends at this, to be started again. Development only."""
 CONTROLS = "control.>"
 
+OUR_INBOX = "_DAYBOOK"
+"""The inbox prefix of our own processes: workers may read all of theirs, and must not read our answers."""
+WORKER_INBOX = "_INBOX"
+_INBOXES = (f"{OUR_INBOX}.", f"{WORKER_INBOX}.")
+
 PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""
 RELEASES = "journal.job.*.*.run.>"
 """All commits that release a task."""
 PLACED_TASKS = f"journal.job.*.*.run.{PLACED}"
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether a subject can be one on which somebody waits for an answer, and nothing else.
+
+    Who asks names the subject of the answer, and may name one that it must not publish on itself: an answer
+    sent there by a process that may would be a forgery, of a commit say.
+    """
+    return subject.startswith(_INBOXES)
 
 
 def id_token(id: UUID) -> str:  # noqa: A002

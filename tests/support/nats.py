@@ -9,6 +9,7 @@ import pytest
 from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.embedded import EmbeddedServer, Sync
 from shared.broker.streams import declare_streams
+from shared.broker.subjects import WORKER_INBOX
 
 WORKER_TOKEN = "worker-token-of-tests"
 
@@ -43,7 +44,7 @@ class NatsServer:
         """A connection with the rights of a worker; closed at the end of the test."""
         return self._keep(
             await connect(
-                self.url, name=name, user="worker", password=self.worker_token, inbox_prefix="_INBOX"
+                self.url, name=name, user="worker", password=self.worker_token, inbox_prefix=WORKER_INBOX
             )
         )
 
