@@ -35,13 +35,16 @@ class JournalWentBack(JournalError):
 
 
 async def follow(
-    connection: Connection, codec: Codec, after: int, kinds: Collection[str]
+    connection: Connection, codec: Codec, after: int, kinds: Collection[str], gather_seconds: float = 0.0
 ) -> AsyncIterator[list[StoredCommit]]:
-    """Natural batches of commits behind stream sequence `after`, for ever. Raises JournalWentBack."""
+    """Natural batches of commits behind stream sequence `after`, for ever. Raises JournalWentBack.
+
+    Commits that come faster than each `gather_seconds` are fetched together (`PullSource`).
+    """
     position = after
     while True:
         try:
-            follower = await _Follower.open(connection, position, kinds)
+            follower = await _Follower.open(connection, position, kinds, gather_seconds)
         except BrokerError as error:
             log.debug("cannot follow the journal yet: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -64,7 +67,9 @@ class _Follower:
         self._broken = False
 
     @classmethod
-    async def open(cls, connection: Connection, after: int, kinds: Collection[str]) -> "_Follower":
+    async def open(
+        cls, connection: Connection, after: int, kinds: Collection[str], gather: float
+    ) -> "_Follower":
         state = (await api(connection, f"STREAM.INFO.{JOURNAL}"))["state"]
         if state["last_seq"] < after:
             raise JournalWentBack(after, state["last_seq"])
@@ -73,7 +78,7 @@ class _Follower:
         connection.on_lost.append(follower._end)
         try:
             await api(connection, f"CONSUMER.CREATE.{JOURNAL}.{name}", _settings(name, after, kinds))
-            source = await PullSource.open(connection, JOURNAL, name, window=WINDOW)
+            source = await PullSource.open(connection, JOURNAL, name, window=WINDOW, gather=gather)
         except BaseException:
             connection.on_lost.remove(follower._end)
             raise

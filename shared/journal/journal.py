@@ -44,17 +44,20 @@ class JetStreamJournal:
         sync_always: bool,
         timeout: float = 5.0,
         snapshots: Snapshots | None = None,
+        gather_seconds: float = 0.0,
     ) -> None:
         """`sync_always` says that each write is synced, so that appends are grouped.
 
         An append, and each request of a load, ends within `timeout` seconds, whatever the broker does.
-        Long aggregates are loaded from their `snapshots`; the journal only reads those.
+        Long aggregates are loaded from their `snapshots`; the journal only reads those. Who follows gets
+        commits that come faster than each `gather_seconds` together.
         """
         self.publisher = publisher
         self.codec = codec
         self.sync_always = sync_always
         self.timeout = timeout
         self.snapshots = snapshots
+        self.gather_seconds = gather_seconds
         self._connection = publisher.connection
         self._loop = asyncio.get_running_loop()
         self._commits: Commits = MeasuredCommits(publisher) if sync_always else PipelinedCommits(publisher)
@@ -131,7 +134,7 @@ class JetStreamJournal:
         return commits
 
     def follow(self, after: int, kinds: Collection[str] = ()) -> AsyncIterator[list[StoredCommit]]:
-        return follow(self._connection, self.codec, after, kinds)
+        return follow(self._connection, self.codec, after, kinds, self.gather_seconds)
 
     async def last_sequence(self) -> int:
         try:

@@ -37,22 +37,23 @@ SHORTEST_RUN_SECONDS: Final = 10.0
 """A task that may run for less than this is not claimed ahead: the time would run while it lies here."""
 PATIENCE_SECONDS: Final = 10.0
 REMEMBERED_SECONDS: Final = 60.0
-LONGEST_QUEUE_SECONDS: Final = 2.0
+LONGEST_QUEUE_SECONDS: Final = 0.1
 """A worker whose result came so long after the work was done takes tasks faster than it reports them."""
 
 
 class _Shelf:
     """What lies ready for one worker. `skills` are what it asked for last, `coming` claims under way."""
 
-    __slots__ = ("coming", "handed", "ready", "resumes", "skills")
+    __slots__ = ("coming", "filling", "handed", "is_behind", "ready", "skills")
 
     def __init__(self) -> None:
         self.skills: frozenset[str] = frozenset()
         self.handed: deque[float] = deque()
         self.ready: deque[tuple[float, Handed]] = deque()
         self.coming = 0
-        self.resumes: int | None = None
-        """It gets nothing more before it has so few tasks in hand; None when it is not behind."""
+        self.filling = True
+        """It is filled up from half empty to full, so that claims come several at a time."""
+        self.is_behind = False
 
 
 class Ahead:
@@ -100,31 +101,25 @@ class Ahead:
             shelf.handed.append(self._loop.time())
 
     def reported(self, worker: str, queued_seconds: float) -> None:
-        """A result of the worker was accepted, which it had so long before it could say it.
+        """A result of the worker came, which it had so long before it could say it.
 
-        The SDK posts one result at a time, after its polls: unchecked, the results of a long queue of tasks
-        would pile up with it until their leases end.
+        The SDK posts one result at a time, and its polls do not wait for that: unchecked, results would pile
+        up with it until their leases end.
         """
         shelf = self._shelves.get(worker)
-        if shelf is None:
-            return
-        in_hand = self._in_hand(worker)
-        if shelf.resumes is not None:
-            if in_hand <= shelf.resumes:
-                shelf.resumes = None
-        elif queued_seconds > LONGEST_QUEUE_SECONDS:
-            shelf.resumes = in_hand // 4
+        if shelf is not None:
+            shelf.is_behind = queued_seconds > LONGEST_QUEUE_SECONDS
 
     def is_behind(self, worker: str) -> bool:
-        """Whether the worker should report what it has before it gets more."""
+        """Whether the worker should report one of its tasks for each that it gets."""
         shelf = self._shelves.get(worker)
-        return shelf is not None and shelf.resumes is not None
+        return shelf is not None and shelf.is_behind
 
     def catch_up(self, worker: str) -> None:
         """It was waited for long enough."""
         shelf = self._shelves.get(worker)
         if shelf is not None:
-            shelf.resumes = None
+            shelf.is_behind = False
 
     def keep(self, worker: str, handed: Handed) -> None:
         """The worker was granted a task that it can fetch with its next poll."""
@@ -137,6 +132,7 @@ class Ahead:
     def begin(self, worker: str) -> None:
         """A claim ahead is under way; `over` says that it is not any more."""
         self._shelves[worker].coming += 1
+        self._room(worker, self._loop.time())  # it may be full now
         self._begun()
 
     def over(self, worker: str) -> None:
@@ -210,26 +206,23 @@ class Ahead:
     # -- private
 
     def _room(self, worker: str, now: float) -> int:
-        """How many more may be claimed ahead for the worker."""
+        """How many more may be claimed ahead for the worker now."""
         shelf, member = self._shelves[worker], self._members.get(worker)
         handed = shelf.handed
         while handed and handed[0] < now - PACE_SECONDS:
             handed.popleft()
-        if (
-            self._closed
-            or member is None
-            or member.has_left
-            or len(handed) < FEWEST
-            or self.is_behind(worker)
-        ):
+        if self._closed or member is None or member.has_left or len(handed) < FEWEST:
             return 0
-        free = member.concurrency - self._in_hand(worker)
-        return min(MOST, round(SHARE * len(handed)), free) - len(shelf.ready) - shelf.coming
-
-    def _in_hand(self, worker: str) -> int:
-        """How many tasks the worker has fetched and not reported."""
-        member = self._members.get(worker)
-        return 0 if member is None else len(member.runs) - len(self._shelves[worker].ready)
+        most = min(MOST, round(SHARE * len(handed)))
+        if not shelf.is_behind:  # else it is through with what it has in hand
+            in_hand = len(member.runs) - len(shelf.ready)
+            most = min(most, member.concurrency - in_hand)
+        lacking = most - len(shelf.ready) - shelf.coming
+        if lacking <= 0:
+            shelf.filling = False
+        elif 2 * lacking >= most:
+            shelf.filling = True
+        return lacking if shelf.filling else 0
 
     def _give_back(self, worker: str, handed: Handed) -> None:
         run = self._runs.get(handed.task.key)

@@ -168,11 +168,12 @@ class Gateway:
         run = self._runs.get(key)
         if run is not None and run.worker != name:
             run = None
-        queued = 0.0
         if run is not None:
             run.reporting += 1
-            if (started_at := outcome.get("started_at")) is not None:
-                queued = self._loop.time() - run.handed - (now_us() - started_at) / 1e6
+            started_at = outcome.get("started_at")
+            worked = 0.0 if started_at is None else (now_us() - started_at) / 1e6
+            queued = 0.0 if started_at is None else self._loop.time() - run.handed - worked
+            self._hands.reported(name, queued)
         try:
             try:
                 verdict = await self._reports.settled(key, name, "result", outcome, PATIENCE_SECONDS)
@@ -191,7 +192,6 @@ class Gateway:
                 # It was handed out from the journal: the dispatcher does not know the job yet.
                 raise DispatcherSilent("the dispatcher does not know the job")
             self._runs.settled(run)
-            self._hands.reported(name, queued)
         return verdict
 
     async def progress(self, key: Key, name: str, fraction: float, message: str | None) -> Verdict:

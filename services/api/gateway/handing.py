@@ -29,7 +29,7 @@ PATIENCE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 5.0
 """How long after its last moment a placed task is let go; the scheduler ends it in the meantime."""
 SETTLING_SECONDS: Final = 2.0
-CATCH_UP_SECONDS: Final = 1.0
+CATCH_UP_SECONDS: Final = 0.25
 """How long at most the poll of a worker that is behind with its results waits for them."""
 WPI_SECONDS: Final = 3.0
 MOST_HELD: Final = 500
@@ -85,6 +85,9 @@ class Hands:
             self._paced[poll.worker] = poll
             self._loop.call_later(CATCH_UP_SECONDS, self._caught_up, poll)
             return
+        self._serve(poll)
+
+    def _serve(self, poll: Poll) -> None:
         ready = self.ahead.next(poll)
         if ready is not None:
             self._hand(poll, ready)
@@ -97,10 +100,10 @@ class Hands:
         self._stock(poll.skills)
 
     def reported(self, worker: str, queued_seconds: float) -> None:
-        """A result of the worker was accepted, which it had for so long before it could say it."""
+        """A result of the worker came, which it had for so long before it could say it."""
         self.ahead.reported(worker, queued_seconds)
         poll = self._paced.get(worker)
-        if poll is not None and not self.ahead.is_behind(worker):
+        if poll is not None:
             self._go_on(poll)
 
     def gone(self, poll: Poll) -> None:
@@ -227,7 +230,7 @@ class Hands:
     def _go_on(self, poll: Poll) -> None:
         """The poll of a worker that was behind waits like any other."""
         del self._paced[poll.worker]
-        self.wait(poll)
+        self._serve(poll)
 
     def _stock(self, skills: frozenset[str]) -> None:
         """Claim ahead what waits here."""

@@ -7,15 +7,18 @@ from uuid import UUID
 import pytest
 
 from shared.application.ids import new_id
+from shared.broker.connection import Connection
 from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
-from shared.broker.pulls import PullSource
+from shared.broker.pulls import GATHERED_LATE, PullSource
 from shared.broker.source import SubjectSource
 from shared.broker.streams import api, declare_consumer
 from shared.broker.subjects import commit_subject, skill_consumer, skill_filter
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.connected
+
+GATHER = (0.0, 0.01)
 
 
 async def take(batches: AsyncIterator[list[Message]], number: int) -> list[Message]:
@@ -132,11 +135,13 @@ async def test_a_core_source_goes_on_after_a_restart(nats_server: NatsServer, pu
     assert (await anext(batches))[0].data == b"again"
 
 
+@pytest.mark.parametrize("gather", GATHER)
 async def test_a_pull_source_gives_every_message_of_its_queue(
-    nats_server: NatsServer, publisher: Publisher
+    nats_server: NatsServer, publisher: Publisher, gather: float
 ) -> None:
     consumer = await queue(nats_server, "resize")
-    source = await PullSource.open(await nats_server.connect(), "JOURNAL", consumer, window=64)
+    connection = await nats_server.connect()
+    source = await PullSource.open(connection, "JOURNAL", consumer, window=64, gather=gather)
     batches = source.batches()
     await release(publisher, "other", 3)
     await release(publisher, "resize", 1000)
@@ -176,12 +181,14 @@ async def test_a_pull_source_without_a_window_asks_for_nothing(
     assert len(await take(source.batches(), 2)) == 2
 
 
+@pytest.mark.parametrize("gather", GATHER)
 async def test_pulls_are_asked_for_again_when_they_expire(
-    nats_server: NatsServer, publisher: Publisher
+    nats_server: NatsServer, publisher: Publisher, gather: float
 ) -> None:
     consumer = await queue(nats_server, "resize")
     connection = await nats_server.connect()
-    source = await PullSource.open(connection, "JOURNAL", consumer, heartbeat=0.1)  # a pull lives 0.6 s
+    # A pull lives 0.6 s.
+    source = await PullSource.open(connection, "JOURNAL", consumer, heartbeat=0.1, gather=gather)
     for _ in range(5):
         await asyncio.sleep(0.3)
         await release(publisher, "resize", 3)
@@ -190,11 +197,12 @@ async def test_pulls_are_asked_for_again_when_they_expire(
     assert info["num_waiting"] <= 2
 
 
+@pytest.mark.parametrize("gather", GATHER)
 async def test_pulls_are_asked_for_again_after_a_restart(
-    nats_server: NatsServer, publisher: Publisher
+    nats_server: NatsServer, publisher: Publisher, gather: float
 ) -> None:
     consumer = await queue(nats_server, "resize")
-    source = await PullSource.open(await nats_server.connect(), "JOURNAL", consumer)
+    source = await PullSource.open(await nats_server.connect(), "JOURNAL", consumer, gather=gather)
     batches = source.batches()
     await release(publisher, "resize", 3)
     await take(batches, 3)
@@ -208,10 +216,52 @@ async def test_pulls_are_asked_for_again_after_a_restart(
             }
 
 
+@pytest.mark.parametrize("gather", GATHER)
 async def test_pulls_are_asked_for_again_when_the_queue_appears_late(
-    nats_server: NatsServer, publisher: Publisher
+    nats_server: NatsServer, publisher: Publisher, gather: float
 ) -> None:
-    source = await PullSource.open(await nats_server.connect(), "JOURNAL", skill_consumer("late"))
+    connection = await nats_server.connect()
+    source = await PullSource.open(connection, "JOURNAL", skill_consumer("late"), gather=gather)
     await release(publisher, "late", 2)
     await queue(nats_server, "late")
     assert len(await take(source.batches(), 2)) == 2
+
+
+async def test_who_gathers_asks_seldom_for_what_comes_fast(
+    nats_server: NatsServer, publisher: Publisher
+) -> None:
+    consumer = await queue(nats_server, "resize")
+    connection = await nats_server.connect()
+    pulls = counted_pulls(connection)
+    began = asyncio.get_running_loop().time()
+    source = await PullSource.open(connection, "JOURNAL", consumer, gather=0.05)
+    batches = source.batches()
+    for _ in range(100):
+        await release(publisher, "resize", 2)
+        if source.waiting:
+            await anext(batches)
+    lasted = asyncio.get_running_loop().time() - began
+    assert len(pulls) <= GATHERED_LATE + 1 + lasted / 0.05
+
+
+async def test_who_gathers_does_not_wait_after_a_rest(nats_server: NatsServer, publisher: Publisher) -> None:
+    consumer = await queue(nats_server, "resize")
+    connection = await nats_server.connect()
+    source = await PullSource.open(connection, "JOURNAL", consumer, gather=3600.0)  # a pause would last
+    for _ in range(GATHERED_LATE - 1):
+        await release(publisher, "resize", 1)
+        await take(source.batches(), 1)
+
+
+def counted_pulls(connection: Connection) -> list[bytes]:
+    """What the connection asks consumers for, from now on."""
+    pulls: list[bytes] = []
+    write = connection.write
+
+    def counting(lines: bytes) -> bool:
+        if b"CONSUMER.MSG.NEXT" in lines:
+            pulls.append(lines)
+        return write(lines)
+
+    connection.write = counting  # type: ignore[method-assign]
+    return pulls

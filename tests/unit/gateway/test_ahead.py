@@ -1,5 +1,7 @@
 """Tasks that are claimed for a fast worker before it asks for them."""
 
+import asyncio
+
 import pytest
 
 from services.api.gateway.ahead import FEWEST
@@ -214,24 +216,60 @@ async def test_in_the_end_everything_that_lies_ready_is_given_back_before_the_ga
     assert len(returns(inside)) == 2
 
 
-async def test_a_worker_whose_results_pile_up_reports_them_before_it_gets_more() -> None:
+async def test_a_worker_whose_results_pile_up_gets_one_task_for_each_that_it_reports() -> None:
     inside = Inside()
-    await fast(inside)
-    inside.members["w1"].runs.update({key(number): None for number in range(100, 108)})
-    inside.hands.reported("w1", 1.0)
-    free = inside.poll("w1", "echo")
-    inside.hands.gone(free)
+    number = await fast(inside)
+    for more in range(4):
+        inside.deliver(number + more)
+        inside.reports.asked[-1].grant()
+    await settle()
     inside.hands.reported("w1", 3.0)
-    poll = inside.poll("w1", "echo")
-    ack = inside.deliver(200)
-    assert [asked.key for asked in inside.reports.asked if asked.key == key(200)] == []
-    for number in range(100, 105):
+    for more in range(3):
+        poll = inside.poll("w1", "echo")
+        assert not poll.answer.done()
         inside.hands.reported("w1", 3.0)
-        del inside.members["w1"].runs[key(number)]
-    assert [asked.key for asked in inside.reports.asked if asked.key == key(200)] == []
-    del inside.members["w1"].runs[key(105)]
-    inside.hands.reported("w1", 3.0)
+        assert given(poll).task.key == key(number + more)
+    inside.hands.reported("w1", 0.0)
+    assert given(inside.poll("w1", "echo")).task.key == key(number + 3), "it has caught up"
+
+
+async def test_a_worker_that_reports_nothing_is_not_waited_for_long() -> None:
+    inside = Inside()
+    number = await fast(inside)
+    inside.deliver(number)
     inside.reports.asked[-1].grant()
     await settle()
-    assert given(poll).task.key == key(200)
-    assert inside.words(ack) == []
+    inside.hands.reported("w1", 3.0)
+    poll = inside.poll("w1", "echo")
+    assert not poll.answer.done()
+    async with asyncio.timeout(10):
+        assert (await poll.answer) is not None
+
+
+async def test_what_is_claimed_ahead_comes_several_at_a_time() -> None:
+    inside = Inside()
+    number = await fast(inside, tasks=16)
+    inside.members["w1"].concurrency = 100
+    for more in range(8):
+        inside.deliver(number + more)
+    for asked in inside.reports.asked[-8:]:
+        asked.grant()
+    await settle()
+    wanted = []
+    for _ in range(8):
+        given(inside.poll("w1", "echo"))
+        await settle()
+        wanted.append(inside.wanted["echo"])
+    assert wanted[0] == 0, "most of them are left"
+    assert next(number for number in wanted if number) >= 4
+
+
+async def test_what_a_worker_did_but_could_not_report_yet_takes_no_room() -> None:
+    inside = Inside()
+    number = await fast(inside, tasks=10)
+    inside.members["w1"].runs.update({key(1000 + n): None for n in range(inside.members["w1"].concurrency)})
+    inside.deliver(number)
+    assert inside.reports.asked[-1].key != key(number), "it works on as many as it may"
+    inside.hands.reported("w1", 3.0)
+    inside.deliver(number + 1)
+    assert inside.reports.asked[-1].key == key(number + 1)
