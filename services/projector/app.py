@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS: Final = 0.01
+GATHER_SECONDS: Final = 0.02
 """Under load a transaction takes the commits of so long: much less CPU for what no reader notices."""
 
 

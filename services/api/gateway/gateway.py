@@ -123,6 +123,7 @@ class Gateway:
             timer.cancel()
         self._greeting.close()
         await self._hands.ahead.given_back(LEAVING_SECONDS)
+        self._runs.acknowledge()
         await self._supply.close()
         await self._connection.unlisten(self._sid)
 
@@ -173,7 +174,8 @@ class Gateway:
             started_at = outcome.get("started_at")
             worked = 0.0 if started_at is None else (now_us() - started_at) / 1e6
             queued = 0.0 if started_at is None else self._loop.time() - run.handed - worked
-            self._hands.reported(name, queued)
+            # A poll that this lets go on is answered when the report is on its way, not before.
+            self._loop.call_soon(self._hands.reported, name, queued)
         try:
             try:
                 verdict = await self._reports.settled(key, name, "result", outcome, PATIENCE_SECONDS)

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 ACK: Final = b"+ACK"
 IN_PROGRESS: Final = b"+WPI"
 NAK: Final = b"-NAK"
+ACK_SECONDS: Final = 0.02
+"""How long deliveries that are done with are gathered: each by itself would wake the broker once more."""
+UNDECIDED_SECONDS: Final = 5.0
+"""How long after an answer that is no verdict a renewal is asked for again."""
 CANCELLED_KEPT_SECONDS: Final = 600.0
 """How long a cancelled task is remembered, so that a worker that still lists it hears of it."""
 
@@ -39,6 +43,7 @@ class Runs:
         self.ack_wait_seconds = ack_wait_seconds
         """The shortest time in which any queue waits for a sign of progress."""
         self._runs: dict[Key, Run] = {}
+        self._done: list[str] = []
         self._loop = asyncio.get_running_loop()
         self.on_end: Callable[[Run], None] = lambda run: None
 
@@ -99,8 +104,16 @@ class Runs:
         """There is a verdict on its result: the delivery is done with."""
         if self._runs.get(run.key) is run:
             if run.ack:
-                self._send(run.ack, ACK)
+                if not self._done:
+                    self._loop.call_later(ACK_SECONDS, self.acknowledge)
+                self._done.append(run.ack)
             self._drop(run)
+
+    def acknowledge(self) -> None:
+        """Answer the deliveries of what is settled."""
+        done, self._done = self._done, []
+        for ack in done:
+            self._send(ack, ACK)
 
     def put_down(self, run: Run) -> None:
         """The worker does not have it after all; its delivery is somebody else's to answer."""
@@ -159,7 +172,10 @@ class Runs:
             log.info("a %s of job %s is asked again: %s", kind, run.key.job, problem)
             run.renew_at = max(run.renew_at, self._loop.time() + 1.0)
             return
-        if answer.verdict in ("accepted", "granted"):
+        if answer.error is not None or not answer.verdict:
+            log.error("a %s of job %s could not be decided: %s", kind, run.key.job, answer.error)
+            run.renew_at = max(run.renew_at, self._loop.time() + UNDECIDED_SECONDS)
+        elif answer.verdict in ("accepted", "granted"):
             if kind == "renew":
                 run.renewed, run.until = asked, asked + self._lease
                 run.renew_at = asked + self._lease / 2

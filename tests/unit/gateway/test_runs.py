@@ -1,5 +1,7 @@
 """What workers hold is kept while they show themselves, and let go when they do not."""
 
+import asyncio
+
 import pytest
 
 from services.api.gateway.tasks import Run
@@ -134,4 +136,38 @@ async def test_a_delivery_of_an_adopted_task_is_kept_from_then_on() -> None:
     ack = inside.deliver(delivered=2)
     assert run.ack == ack
     inside.runs.settled(run)
+    inside.runs.acknowledge()
     assert inside.words(ack) == [b"+WPI", b"+ACK"]
+
+
+@pytest.mark.parametrize("answer", [{"error": "the journal is away"}, {}])
+async def test_an_answer_that_is_no_verdict_takes_the_task_from_nobody(answer: dict[str, str]) -> None:
+    inside = Inside()
+    inside.join("w1", "echo")
+    run = inside.runs.adopt(key(), "w1")
+    inside.reports.asked[0].answer(**answer)
+    await settle()
+    assert not run.cancelled
+    inside.runs.tick(inside.later(1))
+    assert len(inside.reports.asked) == 1, "not at once"
+    inside.runs.heard(run)
+    inside.runs.tick(inside.later(6))
+    assert [asked.kind for asked in inside.reports.asked] == ["renew", "renew"]
+
+
+async def test_deliveries_that_are_done_with_are_answered_together() -> None:
+    inside = Inside()
+    inside.join("w1", "echo")
+    acks = []
+    for number in (1, 2):
+        poll = inside.poll("w1", "echo")
+        acks.append(inside.deliver(number))
+        inside.reports.asked[-1].grant()
+        await settle()
+        assert given(poll).task.key == key(number)
+        inside.runs.settled(inside.runs.get(key(number)))  # type: ignore[arg-type]  # it is there
+    assert inside.sent == []
+    async with asyncio.timeout(10):
+        while len(inside.sent) < 2:
+            await asyncio.sleep(0.01)
+    assert inside.sent == [(ack, b"+ACK") for ack in acks]
