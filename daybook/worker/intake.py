@@ -20,6 +20,8 @@ log = logging.getLogger("daybook.worker")
 
 EXPIRES_SECONDS = 30.0
 EXPIRES_SHARED_SECONDS = 5.0
+PULL_UNDER_WAY_SECONDS = 0.05
+"""How long a pull is at most on its way to its consumer; 5 ms were enough."""
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 12.0
 HOLD_SECONDS = 1.0
@@ -76,7 +78,6 @@ class Intake:
         self._number = 0
         self._scheduled = False
         self._stopped = False
-        self._inbox = ""
 
     @property
     def held(self) -> int:
@@ -85,8 +86,7 @@ class Intake:
 
     async def open(self) -> None:
         """Be ready for deliveries; the link is open."""
-        self._inbox = self._link.inbox("p.*.*")
-        await self._link.listen(self._inbox, self._on_message)
+        await self._link.open_deliveries(self._on_message)
 
     def set_queues(self, queues: list[Queue]) -> None:
         """What the dispatcher's answer to hello says; queues that are known go on."""
@@ -127,7 +127,10 @@ class Intake:
         self._stopped = True
         while self._held:
             self._link.send(self._held.popleft()[1].ack_subject, wire.NAK)
-        await self._link.unlisten(self._inbox)
+        # A pull that has not reached its consumer when nobody listens any more would swallow tasks until it
+        # expires (docs/decisions/0013); what comes meanwhile is given back.
+        await asyncio.sleep(PULL_UNDER_WAY_SECONDS)
+        await self._link.close_deliveries()
 
     def _ask_now(self) -> None:
         self._scheduled = False
@@ -165,7 +168,7 @@ class Intake:
         self._link.send(
             NEXT + queue.consumer,
             wire.next_request(batch, expires, heartbeat),
-            self._link.inbox(f"p.{queue.consumer}.{self._number}"),
+            self._link.delivery_inbox(f"{queue.consumer}.{self._number}"),
         )
 
     def _on_message(self, message: Message) -> None:

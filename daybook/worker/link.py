@@ -16,6 +16,7 @@ from daybook.errors import ConnectionRefused
 from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.errors import BrokerUnavailable
 from shared.broker.messages import Message
+from shared.broker.protocol import Sink
 from shared.broker.publisher import line
 from shared.broker.subjects import WORKER_INBOX
 
@@ -47,6 +48,8 @@ class Link:
         self._connection: Connection | None = None
         self._sids: dict[str, int] = {}
         self._inbox = ""
+        self._deliveries = 0  # sid of what listens to them
+        self._losses = 0
         self._calls: dict[int, Call] = {}
         self._next_call = 0
         self._outbox: list[tuple[str, int, bytes]] = []  # subject, number of the call or 0, protocol line
@@ -92,29 +95,42 @@ class Link:
         if self._connection is not None:
             await disconnect(self._connection, timeout=2.0)
 
-    def inbox(self, suffix: str) -> str:
-        """A subject of this link's own inbox."""
-        return f"{self._inbox}.{suffix}"
+    def delivery_inbox(self, suffix: str) -> str:
+        """Where a pull asks for its messages: a subject of this connection, not of the next one.
+
+        A pull outlives the connection that it came on, at the server, but not its way back. If somebody
+        listened to the same subject again, the server would take it for alive and fill it with messages
+        that reach nobody, and come again only after `ack_wait`.
+        """
+        return f"{self._inbox}.p{self._losses}.{suffix}"
+
+    async def open_deliveries(self, handler: Handler) -> None:
+        """Call `handler` for each message to a `delivery_inbox` of two more tokens. Once."""
+        assert self._connection is not None
+        self._deliveries = await self._connection.listen(self.delivery_inbox("*.*"), _sink(handler))
+
+    async def close_deliveries(self) -> None:
+        """Listen to no more deliveries; what the server had sent before is still handled."""
+        sid, self._deliveries = self._deliveries, 0
+        await self._end(sid, "deliveries")
 
     async def listen(self, subject: str, handler: Handler) -> None:
         """Call `handler` for each message from now on. Once a subject."""
         if subject in self._sids:
             return
         assert self._connection is not None
-
-        def sink(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
-            handler(Message(subject.decode(), reply.decode(), data, header))
-
         self._sids[subject] = 0  # nobody else begins it while the server hears of it
         try:
-            self._sids[subject] = await self._connection.listen(subject, sink)
+            self._sids[subject] = await self._connection.listen(subject, _sink(handler))
         except BaseException:
             del self._sids[subject]
             raise
 
     async def unlisten(self, subject: str) -> None:
         """Stop listening; what the server had sent before is still handled."""
-        sid = self._sids.pop(subject, 0)
+        await self._end(self._sids.pop(subject, 0), subject)
+
+    async def _end(self, sid: int, what: str) -> None:
         if self._connection is None:
             return
         try:
@@ -122,7 +138,7 @@ class Link:
                 await self._connection.flush(timeout=2)
             await self._connection.unlisten(sid)
         except (OSError, nats.errors.Error) as error:
-            log.warning("could not stop listening to %s: %r", subject, error)
+            log.warning("could not stop listening to %s: %r", what, error)
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Publish soon, together with whatever else waits. Kept while there is no connection."""
@@ -170,6 +186,7 @@ class Link:
                     log.warning("%s; trying until it answers", error)
                     told = True
             else:
+                connection.on_lost.append(self._lost)
                 connection.on_back.append(self._came_back)
                 return connection
 
@@ -207,6 +224,11 @@ class Link:
         if not call.future.done():
             call.future.set_result(answer)
 
+    def _lost(self) -> None:
+        self._losses += 1
+        if self._deliveries and self._connection is not None:
+            self._connection.listen_elsewhere(self._deliveries, self.delivery_inbox("*.*"))
+
     def _came_back(self) -> None:
         if self._closing:
             return
@@ -216,3 +238,10 @@ class Link:
         for number, call in list(self._calls.items()):
             self._again(number, call)
         self._flush()
+
+
+def _sink(handler: Handler) -> Sink:
+    def sink(subject: bytes, reply: bytes, header: bytes, data: bytes) -> None:
+        handler(Message(subject.decode(), reply.decode(), data, header))
+
+    return sink

@@ -11,6 +11,9 @@ from shared.broker.streams import declare_consumer
 log = logging.getLogger("daybook.dispatcher.queues")
 
 MAX_ACK_PENDING = 5_000
+LONGEST_PULL_SECONDS = 30
+"""The server forgets the way back of a pull that has been silent for 35 s (`response_threshold`): a pull that
+lived longer would be filled with tasks that reach nobody."""
 
 
 class Queues:
@@ -52,6 +55,7 @@ class Queues:
                 "ack_wait": int(self._ack_wait_seconds * 1_000_000_000),
                 "max_ack_pending": MAX_ACK_PENDING,
                 "max_waiting": 2048,
+                "max_expires": LONGEST_PULL_SECONDS * 1_000_000_000,
                 "deliver_policy": "all",
                 "replay_policy": "instant",
             },

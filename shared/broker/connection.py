@@ -88,6 +88,11 @@ class Connection(Client):
         finally:
             self.on_lost.remove(lost)
 
+    def listen_elsewhere(self, sid: int, subject: str) -> None:
+        """Let what `listen` began be for `subject` from the next reconnect on. For callbacks of `on_lost`."""
+        # What the library tells the server when it is back:
+        self._listening[sid]._subject = subject  # noqa: SLF001
+
     async def unlisten(self, sid: int) -> None:
         """Stop what `listen` began. What the server sent before is dropped."""
         self._sinks.pop(b"%d" % sid, None)

@@ -157,7 +157,8 @@ def binary() -> str:
 
 
 # The account SYS lends one service to ours: reading the server's variables, by which `durability` learns
-# the sync policy. Workers see their own inboxes and control subjects only.
+# the sync policy. Workers have an account of their own, so that the subjects on which they have themselves
+# answered are there and not in ours, where one could be a commit's (docs/decisions/0013).
 _TEMPLATE = """\
 # Written at each start; changes are lost.
 server_name: "daybook"
@@ -174,8 +175,30 @@ accounts {{
   DAYBOOK {{
     jetstream: enabled
     imports: [{{service: {{account: SYS, subject: "$SYS.REQ.SERVER.PING.VARZ"}}}}]
+    exports: [
+      {{service: "report.*", accounts: [WORKERS]}}
+      {{service: "worker.*.hello", accounts: [WORKERS]}}
+      {{service: "worker.*.beat", accounts: [WORKERS]}}
+      # A pull lives for 30 s; its way back must not end before.
+      {{
+        service: "$JS.API.CONSUMER.MSG.NEXT.JOURNAL.>", accounts: [WORKERS]
+        response: stream, response_threshold: "35s"
+      }}
+      {{service: "$JS.ACK.JOURNAL.>", accounts: [WORKERS]}}
+      {{stream: "control.>", accounts: [WORKERS]}}
+    ]
+    users: [{{user: "daybook", password: {password}}}]
+  }}
+  WORKERS {{
+    imports: [
+      {{service: {{account: DAYBOOK, subject: "report.*"}}}}
+      {{service: {{account: DAYBOOK, subject: "worker.*.hello"}}}}
+      {{service: {{account: DAYBOOK, subject: "worker.*.beat"}}}}
+      {{service: {{account: DAYBOOK, subject: "$JS.API.CONSUMER.MSG.NEXT.JOURNAL.>"}}}}
+      {{service: {{account: DAYBOOK, subject: "$JS.ACK.JOURNAL.>"}}}}
+      {{stream: {{account: DAYBOOK, subject: "control.>"}}}}
+    ]
     users: [
-      {{user: "daybook", password: {password}}}
       {{user: "worker", password: {worker_token}, permissions: {{
         publish: [
           "report.*", "worker.*.hello", "worker.*.beat",

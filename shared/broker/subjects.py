@@ -28,9 +28,11 @@ RESTART = "system.restart"
 CONTROLS = "control.>"
 
 OUR_INBOX = "_DAYBOOK"
-"""The inbox prefix of our own processes: workers may read all of theirs, and must not read our answers."""
+"""The inbox prefix of our own processes, which no right of a worker ever names."""
 WORKER_INBOX = "_INBOX"
-_INBOXES = (f"{OUR_INBOX}.", f"{WORKER_INBOX}.")
+_ACROSS_ACCOUNTS = "_R_."
+"""The prefix of what the server makes of reply subjects from another account; it lets no client name one."""
+_INBOXES = (f"{OUR_INBOX}.", f"{WORKER_INBOX}.", _ACROSS_ACCOUNTS)
 
 PLACED = "@placed"
 """The token of the one queue of tasks whose worker is chosen. No skill has it: no skill's token has an @."""

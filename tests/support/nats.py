@@ -57,6 +57,12 @@ class NatsServer:
         self.server.start()
         await self.server.wait_ready()
 
+    async def close(self) -> None:
+        """Disconnect, and end the server."""
+        for connection in self.connections:
+            await disconnect(connection)
+        self.server.kill()
+
     def _keep(self, connection: Connection) -> Connection:
         self.connections.append(connection)
         return connection
@@ -72,9 +78,7 @@ async def serve(data: Path, sync: Sync = "default") -> AsyncIterator[NatsServer]
         await declare_streams(await nats_server.connect("declare"))
         yield nats_server
     finally:
-        for connection in nats_server.connections:
-            await disconnect(connection)
-        server.kill()
+        await nats_server.close()
 
 
 @pytest.fixture

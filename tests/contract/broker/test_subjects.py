@@ -29,6 +29,25 @@ def test_what_is_not_a_token_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "inbox"),
+    [
+        ("_DAYBOOK.x", True),
+        ("_INBOX.x.r.1", True),
+        ("_R_.BT6vvH.09Vn5D", True),  # what the server makes of any reply subject from another account
+        ("", False),
+        ("_R_", False),
+        ("_RX.a", False),
+        (subjects.commit_subject("job", JOB, 2), False),
+        (subjects.command(JOB), False),
+        ("$JS.ACK.JOURNAL.skill_x.1.1.1.1.0", False),
+        ("$JS.API.STREAM.PURGE.JOURNAL", False),
+    ],
+)
+def test_only_where_answers_are_waited_for_is_an_inbox(reply: str, inbox: bool) -> None:
+    assert subjects.is_inbox(reply) == inbox
+
+
+@pytest.mark.parametrize(
     "token",
     [
         "",

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from uuid import UUID
 
+from services.dispatcher.queues import LONGEST_PULL_SECONDS
 from shared.broker import subjects
 from shared.broker.embedded import EmbeddedServer
 from shared.broker.streams import STREAMS
@@ -51,3 +52,15 @@ def test_the_rights_of_a_worker_are_those_of_the_configuration(tmp_path: Path) -
     rights = [right for right in re.findall(r'"([^"\s]+)"', permissions) if right not in {"worker", "t"}]
     (row,) = [line for line in WIRE.splitlines() if line.startswith("| `worker` | the worker token |")]
     assert sorted(re.findall(r"`([^`]+)`", row)[1:]) == sorted(rights)
+    lent = re.findall(r'(?:service|stream): "([^"]+)",? accounts: \[WORKERS\]', configuration)
+    taken = re.findall(r'account: DAYBOOK, subject: "([^"]+)"', configuration)
+    assert sorted([*lent, "_INBOX.>"]) == sorted([*taken, "_INBOX.>"]) == sorted(rights)
+
+
+def test_how_long_a_pull_may_last_is_that_of_the_queues(tmp_path: Path) -> None:
+    section = WIRE[WIRE.index("### Tasks") : WIRE.index("### Reports")]
+    (threshold,) = re.findall(
+        r'response_threshold: "(\d+)s"', EmbeddedServer(tmp_path, worker_token="t")._configuration()
+    )
+    assert f"at most {LONGEST_PULL_SECONDS} s" in section
+    assert f"silent for {threshold} s" in section.replace("\n", " ")

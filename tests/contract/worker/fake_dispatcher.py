@@ -106,6 +106,13 @@ class FakeDispatcher:
         )
         return (info.num_ack_pending or 0) + (info.num_pending or 0)
 
+    async def waiting(self, skill: str) -> int:
+        """How many pulls wait at the queue of a skill."""
+        info = await self.connection.jetstream().consumer_info(
+            subjects.JOURNAL, subjects.skill_consumer(skill)
+        )
+        return info.num_waiting or 0
+
     async def deliveries(self, skill: str) -> int:
         """How often the broker has delivered tasks of a skill, repetitions counted."""
         info = await self.connection.jetstream().consumer_info(

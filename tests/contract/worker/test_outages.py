@@ -12,6 +12,7 @@ from daybook.errors import ConnectionRefused, HelloRefused
 from tests.contract.worker import program
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.connected
 
@@ -137,6 +138,26 @@ async def test_a_worker_whose_token_was_refused_for_a_while_is_back_when_it_is_t
         await dispatcher.all_acked("echo")
     assert seen == [1]
     assert caplog.text.count("not connected to the broker: nats: 'Authorization Violation'") == 1
+
+
+async def test_a_line_that_was_cut_leads_no_task_astray(dispatcher: FakeDispatcher) -> None:
+    # The server still holds the pull of the old connection when the worker is back, and fills it first.
+    server = dispatcher.server.server
+    async with Proxy.to(server.host, server.port) as proxy:
+        worker = Worker(proxy.url, server.worker_token, "w1", 10)
+        seen = echo(worker)
+        async with serving(worker):
+            for number in range(1, 4):
+                async with asyncio.timeout(5):  # a pull that has only just come is another matter (0013)
+                    while not await dispatcher.waiting("echo"):
+                        await asyncio.sleep(0.02)
+                await proxy.cut()
+                await dispatcher.until(lambda hellos=number + 1: len(dispatcher.hellos) >= hellos)  # type: ignore[misc]  # a default of its own
+                await dispatcher.release("echo", number)
+                await dispatcher.results(number)
+                await dispatcher.all_acked("echo")
+            assert await dispatcher.deliveries("echo") == 3
+    assert seen == [1, 2, 3]
 
 
 async def test_a_queue_that_was_deleted_is_asked_for_again(dispatcher: FakeDispatcher) -> None:

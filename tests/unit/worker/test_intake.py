@@ -25,7 +25,7 @@ class FakeLink:
         self.sent: list[tuple[str, bytes, str]] = []
         self.handler: Handler | None = None
 
-    def inbox(self, suffix: str) -> str:
+    def delivery_inbox(self, suffix: str) -> str:
         return f"_INBOX.me.{suffix}"
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
@@ -34,10 +34,10 @@ class FakeLink:
     def forget_unsent(self, prefix: str) -> None:
         """Nothing waits here."""
 
-    async def listen(self, subject: str, handler: Handler) -> None:
+    async def open_deliveries(self, handler: Handler) -> None:
         self.handler = handler
 
-    async def unlisten(self, subject: str) -> None:
+    async def close_deliveries(self) -> None:
         """A message may still come."""
 
 
