@@ -233,7 +233,7 @@ async def test_a_delivery_is_no_commit_and_no_command_wherever_it_is_asked_for(
     first = await attacked.store()
     attacked.pull(reply)
     await behind_it(attacked)
-    await nothing_happened(attacked, first + 1, 0)
+    await nothing_happened(attacked, first + 2, 0)
 
 
 @pytest.mark.parametrize("reply", FORGERIES)
@@ -247,7 +247,7 @@ async def test_what_answers_an_ack_is_no_commit_and_no_command(
     delivered = attacked.came[0].reply
     attacked.worker.connection.write(line(delivered.encode(), reply.encode(), b"", ack))
     await behind_it(attacked)
-    await nothing_happened(attacked, first + 1, 0)
+    await nothing_happened(attacked, first + 2, 0)
 
 
 @pytest.mark.parametrize("reply", ["$JS.ACK.TIMERS.wakeups.1.1.1.1.0", "_R_.AAAAAA.BBBBBB"])
@@ -275,10 +275,14 @@ async def test_what_our_side_says_is_not_for_workers_to_hear(attacked: Both) -> 
 
 
 async def behind_it(both: Both) -> None:
-    """Store one more task and wait until it is here: what the server had to deliver before is delivered."""
+    """Store two more tasks and wait until one is here: what the server had to deliver before is delivered.
+
+    The other may have gone where the forgery had it go, which is nowhere.
+    """
     both.pull(both.inbox, batch=9)
-    last = await both.store()
-    await both.until(lambda: bool(both.came) and both.came[-1].delivery.sequence == last)
+    first = await both.store()
+    await both.store()
+    await both.until(lambda: any(m.reply and m.delivery.sequence >= first for m in both.came))
 
 
 def error(message: Message) -> int:
