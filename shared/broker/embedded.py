@@ -27,12 +27,8 @@ Sync = Literal["always", "default"]
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 
-_FRUGAL = {"GOGC": "50", "GOMAXPROCS": str(max(1, (os.cpu_count() or 1) // 2))}
-"""Go collects when the heap has grown by half, not doubled: 107 MB instead of 147 after 50,000 jobs.
-
-It runs on half of the processors: its threads wake each other less (a tenth of its CPU), and the other half
-is for those that it serves.
-"""
+_FRUGAL = {"GOGC": "50"}
+"""Go collects when the heap has grown by half, not doubled: 107 MB instead of 147 after 50,000 jobs."""
 
 
 class EmbeddedServer:
