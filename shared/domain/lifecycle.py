@@ -116,6 +116,7 @@ def _quarantining() -> _Run:
 
 COMMANDS: Final[dict[str, _Command]] = {
     "release": lambda run: run.job.release(1, run.facts),
+    "take": lambda run: run.job.take(1, "w1", _LEASE, run.facts),
     "claim": _claim,
     "claim by another worker": lambda run: run.job.claim(1, 1, "w2", _LEASE, run.facts),
     "renew, a second later": lambda run: run.job.renew(1, 1, "w1", _LEASE + timedelta(seconds=1), run.facts),
@@ -145,6 +146,7 @@ SITUATIONS: Final[dict[str, Callable[[], _Run]]] = {
     "a task is held": lambda: _Run(room=False).after(),
     "a task is released": lambda: _Run().after(),
     "a task is claimed": lambda: _Run().after(_claim),
+    "a task was taken": lambda: _Run(room=False).after(COMMANDS["take"]),
     "a task runs": lambda: _Run().after(_start),
     "a task waits for its next attempt": lambda: _Run().after(_fail),
     "an approval is awaited": lambda: _Run({"kind": "wait", "for": "approval", "timeout": 60}).after(),

@@ -21,14 +21,16 @@ from eventsourcing.utils import get_topic
 
 from shared.application.clock import from_us, to_us
 from shared.application.ports import Decision, JournalError, Recorded, StoredCommit
-from shared.broker.subjects import PLACED, id_token, skill_token
+from shared.broker.subjects import PLACED, TAKEN, id_token, skill_token
 from shared.journal.chain import tip_of, verify
 
 A = TypeVar("A", bound=Aggregate)
 Event = AggregateEvent
 
 RELEASE = "TaskReleased"
-"""The event that ends a commit and sends it to the queue of its `skill`, or of the placed tasks."""
+"""The event that ends a commit and sends it to the queue of its `skill`, or of the placed tasks. One that is
+taken is followed by its claim, and no queue gets it.
+"""
 
 
 class UnknownEvent(JournalError):
@@ -69,7 +71,7 @@ class Codec:
         return self._kinds[cls]
 
     def encode(self, decision: Decision) -> list[EncodedCommit]:
-        """The decision as commits: each release of a task ends one, the rest is the last."""
+        """The decision as commits: each release of a task to a queue ends one, the rest is the last."""
         commits: list[EncodedCommit] = []
         prev = decision.prev
         prefix = f"journal.{decision.kind}.{id_token(decision.id)}."
@@ -128,14 +130,18 @@ class Codec:
     def _split(self, events: Sequence[Event]) -> list[tuple[list[Event], str | None]]:
         parts: list[tuple[list[Event], str | None]] = []
         part: list[Event] = []
+        rest: str | None = None
         for event in events:
             part.append(event)
             if self._plan_of[type(event)].releases:
                 fields = event.__dict__
+                if fields.get("taken"):
+                    rest = TAKEN
+                    continue
                 parts.append((part, PLACED if fields.get("placement") else skill_token(fields["skill"])))
-                part = []
+                part, rest = [], None
         if part:
-            parts.append((part, None))
+            parts.append((part, rest))
         return parts
 
     def _upcast(self, event: tuple[Any, ...]) -> tuple[str, Mapping[str, Any]]:

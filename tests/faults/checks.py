@@ -5,10 +5,11 @@ of docs/faults.md. A rule is only worth something if it can fail: test_checks.py
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from uuid import UUID
 
+from shared.broker.subjects import TAKEN
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.executions import by_attempt
 from tests.faults.history import TERMINAL, Event, History
@@ -153,11 +154,18 @@ def chains_hold(evidence: Evidence) -> list[Violation]:
 
 
 def releases_feed_their_queue(evidence: Evidence) -> list[Violation]:
-    """I7: a commit is on a skill's subject exactly if its last event, and no other, releases a task."""
+    """I7: a commit is on a skill's subject exactly if its last event, and no other, releases to a queue.
+
+    What is taken is on the subject of no queue, and its claim stands behind it in the same commit.
+    """
     rule = "releases_feed_their_queue"
     found = []
     for commit in evidence.history.commits:
         topics = [event.topic for event in commit.events]
+        if commit.skill == TAKEN:
+            if not _is_claimed_at_once(commit.events):
+                found.append(Violation(rule, str(commit.id), f"message {commit.sequence} gives nothing away"))
+            continue
         released = topics.count("TaskReleased")
         if commit.skill is None and released:
             found.append(
@@ -170,12 +178,26 @@ def releases_feed_their_queue(evidence: Evidence) -> list[Violation]:
     return found
 
 
+def _is_claimed_at_once(events: Sequence[Event]) -> bool:
+    """Whether each task that is taken is claimed by the event behind its release, and one is."""
+    taken = [
+        i for i, event in enumerate(events) if event.topic == "TaskReleased" and event.fields.get("taken")
+    ]
+    behind = [events[index + 1] for index in taken if index + 1 < len(events)]
+    return bool(taken) and [event.topic for event in behind] == ["TaskClaimed"] * len(taken)
+
+
 def no_attempt_is_released_twice(evidence: Evidence) -> list[Violation]:
-    """I3: the attempt number fences: each is given out once, and those of one task only count up."""
+    """I3: the attempt number fences: each is given out once, and those of one task only count up.
+
+    One that came back and that no queue has is given out again.
+    """
     found = []
     for job, events in evidence.history.jobs.items():
         last: dict[int, int] = {}
         for event in events:
+            if event.topic == "TaskReturned" and (event.fields.get("taken") or event.fields.get("lapsed")):
+                last[event.task or 0] = event.attempt - 1
             if event.topic == "TaskReleased" and event.task is not None:
                 if event.attempt <= last.get(event.task, 0):
                     found.append(Violation("no_attempt_is_released_twice", str(job), _place(event)))

@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shared.domain.job import offers
 from shared.domain.job.claim_events import LeaseRenewed, TaskClaimed, TaskReturned
 from shared.domain.job.deadlines import expire
 from shared.domain.job.spec import Facts
 from shared.domain.job.state import Task
-from shared.domain.values import span_us
+from shared.domain.job.walk import Walk
+from shared.domain.values import ACCEPTED, Verdict, span_us
 
 if TYPE_CHECKING:
     from shared.domain.job.job import Job
@@ -41,6 +43,24 @@ def claim(
     )
 
 
+def take(job: "Job", number: int, worker: str, lease: timedelta, facts: Facts, *, ahead: bool) -> Verdict:
+    """A held task goes to the worker, past the queue of its skill."""
+    task = job.tasks.get(number)
+    if task is not None and task.status == "claimed" and task.taken and task.worker == worker:
+        return ACCEPTED  # said again
+    if task is None or task.status != "queued" or job.paused:
+        return Verdict(accepted=False, reason="stale")
+    offers.release(Walk(job, facts), task, taken=True)
+    claim(job, task, worker, lease, facts, None, ahead=ahead)
+    return ACCEPTED
+
+
+def is_held(job: "Job", number: int, attempt: int) -> bool:
+    """Whether the attempt waits to be released."""
+    task = job.live_tasks.get(number)
+    return task is not None and task.status == "queued" and task.attempt == attempt
+
+
 def renew(job: "Job", task: Task, lease: timedelta, facts: Facts) -> None:
     """Its holder holds it longer; never shorter."""
     until = facts.now_us + span_us(lease)
@@ -59,6 +79,7 @@ def give_back(job: "Job", task: Task, facts: Facts) -> None:
     """Its holder did not begin it: the same attempt is for anybody again, as long as it may still begin."""
     if task.worker is None:
         return
+    taken = task.taken
     job.trigger_event(
         TaskReturned,
         timestamp=facts.now,
@@ -66,6 +87,9 @@ def give_back(job: "Job", task: Task, facts: Facts) -> None:
         attempt=task.attempt,
         worker=task.worker,
         dispatch_by=task.dispatch_by,
+        taken=taken,
     )
     if task.dispatch_by is not None and task.dispatch_by <= facts.now_us:
         expire(job, facts)
+    elif taken:
+        offers.offer_still(Walk(job, facts), task)

@@ -132,10 +132,16 @@ class TaskQueued(TaskOffered):
 
 @dataclass(frozen=True)
 class TaskReleased(TaskOffered):
-    """A task is in its skill's queue, for any worker. It holds all that a worker needs."""
+    """A task is in its skill's queue, for any worker. It holds all that a worker needs.
+
+    `taken`: it is in no queue, because the same decision gives it to a worker.
+    """
+
+    taken: bool = False
 
     def apply(self, aggregate: JobState) -> None:
         aggregate.offer(self, "released")
+        aggregate.live_tasks[self.task].taken = self.taken
 
 
 @dataclass(frozen=True)

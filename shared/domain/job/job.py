@@ -213,6 +213,13 @@ class Job(JobState, Aggregate):
         claims.claim(self, self.tasks[task], worker, lease, facts, started_at, ahead=ahead)
         return ACCEPTED
 
+    def take(self, task: int, worker: str, lease: timedelta, facts: Facts, *, ahead: bool = False) -> Verdict:
+        """Releases a held task and gives it to the worker at once, so that it goes through no queue.
+
+        The verdict is that of a claim: what is not held, or not to be released now, is stale.
+        """
+        return claims.take(self, task, worker, lease, facts, ahead=ahead)
+
     def renew(self, task: int, attempt: int, worker: str, lease: timedelta, facts: Facts) -> Verdict:
         """The worker goes on with what it claimed; without a claim this is one."""
         refused = self._objection(task, attempt, worker, "renew", facts)
@@ -227,6 +234,8 @@ class Job(JobState, Aggregate):
 
     def give_back(self, task: int, attempt: int, worker: str, facts: Facts) -> Verdict:
         """What the worker claimed and did not begin is for anybody again, in the same attempt."""
+        if claims.is_held(self, task, attempt):
+            return ACCEPTED  # it was offered again
         refused = self._objection(task, attempt, worker, "return", facts)
         if refused is not None:
             return refused

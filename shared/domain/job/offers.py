@@ -94,14 +94,17 @@ def offer(
 
 def offer_again(walk: "Walk", task: Task, attempt: int) -> None:
     """The next attempt of a task is released, or held."""
-    held = walk.job.paused or task.limits or _lacks_room(walk, task.skill, task.placement)
-    dispatch_by = _from_now(walk, task.dispatch_timeout)
-    _hand_out(walk, task, TaskQueued if held else TaskReleased, attempt, dispatch_by)
+    _offer(walk, task, attempt, _from_now(walk, task.dispatch_timeout))
 
 
-def release(walk: "Walk", task: Task) -> None:
+def offer_still(walk: "Walk", task: Task) -> None:
+    """The same attempt is released, or held, once more; the time that it must be taken by stays."""
+    _offer(walk, task, task.attempt, task.dispatch_by)
+
+
+def release(walk: "Walk", task: Task, *, taken: bool = False) -> None:
     """A task that was held is released; the time that it must be taken by stays."""
-    _hand_out(walk, task, TaskReleased, task.attempt, task.dispatch_by)
+    _hand_out(walk, task, TaskReleased, task.attempt, task.dispatch_by, taken=taken)
 
 
 def attempt_failed(walk: "Walk", task: Task, error: TaskError, by: str = "") -> None:
@@ -129,7 +132,14 @@ def expression_failed(error: ExpressionError) -> TaskError:
     return TaskError("invalid_input", str(error), "expression")
 
 
-def _hand_out(walk: "Walk", task: Task, event: type[JobEvent], attempt: int, dispatch_by: int | None) -> None:
+def _offer(walk: "Walk", task: Task, attempt: int, dispatch_by: int | None) -> None:
+    held = walk.job.paused or task.limits or _lacks_room(walk, task.skill, task.placement)
+    _hand_out(walk, task, TaskQueued if held else TaskReleased, attempt, dispatch_by)
+
+
+def _hand_out(
+    walk: "Walk", task: Task, event: type[JobEvent], attempt: int, dispatch_by: int | None, **more: bool
+) -> None:
     spec = walk.job.spec
     walk.emit(
         event,
@@ -156,6 +166,7 @@ def _hand_out(walk: "Walk", task: Task, event: type[JobEvent], attempt: int, dis
         event_transitions=task.event_transitions,
         result_by=task.result_by,
         remember=task.remember,
+        **more,
     )
 
 

@@ -32,7 +32,8 @@ class Task:
     """One task through all its attempts. Times are microseconds since the epoch, or seconds for spans.
 
     `parent` and `branch` are its frame; `transitions` the ports that a state's handler chose for it;
-    `ahead` tells that it was claimed and never shown to be begun, `lapsed` that such a claim ended once;
+    `taken` tells that no queue has it, `ahead` that it was claimed and never shown to be begun, `lapsed` that
+    such a claim ended once;
     `late` the attempts that timed out; `result` the last result that was accepted, to know its repeats.
     """
 
@@ -63,6 +64,7 @@ class Task:
     event_transitions: dict[str, str] | None = None
     result_by: int | None = None
     remember: bool = False
+    taken: bool = False
     ahead: bool = False
     lapsed: bool = False
     late: list[int] = field(default_factory=list)
@@ -258,7 +260,7 @@ class JobState:
         """The task waits again, and nobody holds it."""
         task.attempt, task.status = attempt, status
         task.worker = task.until = task.started_at = task.not_before = task.message = None
-        task.progress = 0.0
+        task.progress, task.taken = 0.0, False
         self.live_tasks[task.id] = task
 
     def close(self, task_id: int, status: TaskStatus) -> Task:

@@ -11,6 +11,7 @@ from shared.application.ports import Decision, JournalUnavailable
 from shared.broker.connection import Connection
 from shared.broker.publisher import Publisher
 from shared.broker.streams import api
+from shared.broker.subjects import TAKEN
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job, JobSpec
 from shared.domain.topics import AGGREGATES, EVENTS
@@ -49,6 +50,21 @@ async def accept(journal: JetStreamJournal, room: bool = True, **spec: object) -
 async def recent(connection: Connection, span: timedelta = HOUR, **options: object) -> Recent:
     now = datetime.now(UTC)
     return await releases_since(connection, CODEC, now, span, **{"most": 1000, **options})  # type: ignore[arg-type]
+
+
+async def test_what_was_taken_past_its_queue_counts_as_released_and_is_one_commit(
+    connection: Connection, journal: JetStreamJournal
+) -> None:
+    id_ = await accept(journal, room=False)
+    held = await journal.load(Job, id_)
+    assert held is not None
+    facts = Facts(datetime.now(UTC), Graph.of_skill("work"), lambda *_: None)
+    assert held.aggregate.take(1, "w1", HOUR, facts).accepted
+    events = held.aggregate.collect_events()
+    await journal.append(Decision("job", id_, events, "worker:w1", held.tip))  # type: ignore[arg-type]
+    (commit,) = (await recent(connection)).commits
+    assert [topic for topic, _ in commit.events] == ["TaskReleased", "TaskClaimed"]
+    assert commit.skill == TAKEN, "which is the queue of no skill"
 
 
 async def test_the_releases_are_read_in_order_and_nothing_else(

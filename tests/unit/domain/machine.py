@@ -187,6 +187,11 @@ class JobMachine(RuleBasedStateMachine):
             lambda: self.job.claim(task, attempt, dice.worker, LEASE, facts, started_at=at, ahead=ahead)
         )
 
+    def take(self, dice: Dice) -> None:
+        task, _ = self.aim(dice)
+        facts, ahead = self.facts, dice.number % 2 == 0
+        self.twice(lambda: self.job.take(task, dice.worker, LEASE, facts, ahead=ahead))
+
     def renew(self, dice: Dice) -> None:
         task, attempt = self.aim(dice)
         facts = self.facts
@@ -232,7 +237,10 @@ class JobMachine(RuleBasedStateMachine):
         facts = self.facts
         match effect:
             case HeldTask():
-                self.twice(lambda: self.job.release(effect.task, facts))
+                if dice.off % 2:
+                    self.twice(lambda: self.job.release(effect.task, facts))
+                else:
+                    self.twice(lambda: self.job.take(effect.task, dice.worker, LEASE, facts))
             case StartTimer():
                 self.twice(lambda: self.job.wake(effect.name, facts))
             case StartChild() | CancelChild():
@@ -311,6 +319,7 @@ def moves() -> st.SearchStrategy[Callable[[JobMachine, Dice], None]]:
             JobMachine.fail,
             JobMachine.claim,
             JobMachine.claim,
+            JobMachine.take,
             JobMachine.renew,
             JobMachine.time_passes,
             JobMachine.break_down,

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from shared.domain.graph import Graph
 from shared.domain.graph_nodes import Join
 from shared.domain.job import CancelChild, HeldTask, Job, RunHandler, StartChild, StartTimer
-from shared.domain.job.events import TERMINAL, JobEvent
+from shared.domain.job.claim_events import TaskClaimed, TaskReturned
+from shared.domain.job.events import (
+    TERMINAL,
+    JobEvent,
+    JobTimedOut,
+    TaskQueued,
+    TaskReleased,
+    TaskTimedOut,
+)
 from shared.domain.job.state import Group, Region, Repetition
 from shared.domain.values import seconds_us, to_us
 
@@ -159,6 +168,16 @@ def results_are_of_the_attempt_and_the_worker_that_count(told: Told) -> None:
                 assert holders[fields.task] in (None, fields.worker)
 
 
+def what_no_queue_has_is_claimed_by_the_decision_that_releases_it(told: Told) -> None:
+    for event, following in pairwise([*told.history, None]):
+        if isinstance(event, TaskReleased) and event.taken:
+            assert isinstance(following, TaskClaimed)
+            assert (following.task, following.timestamp) == (event.task, event.timestamp)
+        if isinstance(event, TaskReturned) and (event.taken or event.lapsed):
+            offered = (TaskReleased, TaskQueued, TaskTimedOut, JobTimedOut)
+            assert isinstance(following, offered), "what no queue has is offered again"
+
+
 def nothing_overdue_is_left(told: Told) -> None:
     due: dict[tuple[str, int], int] = {}
     run_timeouts: dict[int, float | None] = {}
@@ -219,6 +238,7 @@ PROMISES: Final[tuple[Callable[[Told], None], ...]] = (
     nothing_is_released_while_paused,
     nothing_overdue_is_left,
     results_are_of_the_attempt_and_the_worker_that_count,
+    what_no_queue_has_is_claimed_by_the_decision_that_releases_it,
 )
 
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from shared.domain.job import (
     Job,
     claim_events,
+    claims,
     constructs,
     deadlines,
     effects,
@@ -128,6 +129,8 @@ FAULTS: dict[str, Plant] = {
     "a pause holds nothing back": replaced(events.JobPaused, "apply", nothing),
     "a paused job releases what it holds": replaced(Job, "release", released_anyway),
     "a decision of a handler is not remembered": replaced(wait_events.HandlerDecided, "apply", nothing),
+    "what was taken and given back is in no queue": replaced(offers, "offer_still", nothing),
+    "what is taken is not claimed": replaced(claims, "claim", nothing),
     "a lost lease stays lost": replaced(deadlines, "_limits", lambda task: iter(())),
 }
 

@@ -151,6 +151,48 @@ def test_what_is_given_back_waits_no_longer_than_it_may() -> None:
     assert story.job.status is Status.TIMED_OUT
 
 
+def test_a_held_task_is_taken_past_its_queue() -> None:
+    story = Story(ONE, room=False)
+    story.events()
+    assert story.job.take(1, "w1", LEASE, story.facts, ahead=True) == Verdict(accepted=True)
+    assert story.job.take(1, "w1", LEASE, story.facts, ahead=True) == Verdict(accepted=True)
+    assert story.job.take(1, "w2", LEASE, story.facts) == Verdict(accepted=False, reason="stale")
+    assert story.events() == ["TaskReleased", "TaskClaimed"]
+    assert story.job.status is Status.ASSIGNED
+    assert story.job.succeed(1, 1, "w1", 1, story.facts) == Verdict(accepted=True)
+    assert story.job.take(1, "w1", LEASE, story.facts) == Verdict(accepted=False, reason="stale")
+    assert story.job.take(7, "w1", LEASE, story.facts) == Verdict(accepted=False, reason="stale")
+
+
+def test_a_paused_job_gives_nothing_away() -> None:
+    story = Story(ONE, room=False)
+    story.job.pause(story.facts)
+    assert story.job.take(1, "w1", LEASE, story.facts) == Verdict(accepted=False, reason="stale")
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_was_taken_and_given_back_is_offered_again(room: bool) -> None:
+    story = Story(ONE, room=False, dispatch_timeout=5)
+    story.job.take(1, "w1", LEASE, story.facts)
+    story.seconds, story.room = 4, room
+    story.events()
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
+    assert story.events() == ["TaskReturned", "TaskReleased" if room else "TaskQueued"]
+    assert story.job.next_due == to_us(NOON) + 5_000_000, "it waits no longer than it may"
+    assert not story.job.tasks[1].taken
+    assert bool(story.job.outstanding()) is not room
+
+
+def test_what_was_taken_and_given_back_too_late_is_over() -> None:
+    story = Story(ONE, room=False, dispatch_timeout=5)
+    story.job.take(1, "w1", LEASE, story.facts)
+    story.seconds = 5
+    story.events()
+    story.job.give_back(1, 1, "w1", story.facts)
+    assert story.events()[:2] == ["TaskReturned", "TaskTimedOut"]
+
+
 def test_a_claim_made_ahead_that_ends_unseen_costs_no_attempt_once() -> None:
     story = Story(ONE)
     for again in (True, False):
