@@ -23,7 +23,9 @@ from services.dispatcher.queues import Queues
 from services.dispatcher.rates import MOST_RELEASES, RATED, count_rates
 from services.dispatcher.recovery import recover
 from services.dispatcher.register import Register
+from services.dispatcher.releases import Releases
 from services.dispatcher.snapshots import SnapshotKeeper
+from services.dispatcher.takes import Takes
 from services.dispatcher.wakeups import WakeUps, declare_wakeup_queue
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
@@ -73,8 +75,9 @@ async def main(settings: Settings, process: Process) -> None:
         journal = JetStreamJournal(publisher, codec, sync_always=policy.sync_always, snapshots=snapshots)
         definitions = Definitions(journal)
         flow = Flow(recovering=True)
-        follow_up = FollowUp(flow, WakeUps(publisher).arm, Interrupts(publisher).stop)
-        submit = Submit(journal, FlowLanes(follow_up.room), evaluate, utc_now)
+        releases = Releases(flow)
+        follow_up = FollowUp(flow, releases, WakeUps(publisher).arm, Interrupts(publisher).stop)
+        submit = Submit(journal, FlowLanes(releases.room), evaluate, utc_now)
         children = Children(journal, definitions, submit)
         files = files_config(settings)
         handlers = Handlers(
@@ -86,14 +89,16 @@ async def main(settings: Settings, process: Process) -> None:
         )
         graphs, fold = PinnedGraphs(definitions), _folding(codec)
         desk = Desk(journal, journal.submit, graphs, follow_up, evaluate, fold, keeper=keeper)
+        releases.serve(desk)
         follow_up.serve(desk, children.start, handlers.run)
         queues = Queues(connection, settings.ack_wait_seconds)
         register = Register(journal, utc_now)
-        crew = Crew(flow, register.record, queues.open, follow_up.changed, settings.beat_seconds)
+        crew = Crew(flow, register.record, queues.open, releases.changed, settings.beat_seconds)
         lease = timedelta(seconds=settings.lease_seconds)
-        doors = Doors(desk, crew, queues, publisher, lease, settings.beat_seconds)
+        takes = Takes(flow, desk, releases, lease)
+        doors = Doors(desk, takes, crew, queues, publisher, lease, settings.beat_seconds)
         reads = read_model(settings.readmodel_url, settings.data, threads=1)
-        position = await recover(reads, flow, follow_up, desk, time.monotonic())
+        position = await recover(reads, flow, releases, follow_up, desk, time.monotonic())
         desk.position = position  # the journal may have nothing behind it to tell of
         reads.close()
 
@@ -101,19 +106,19 @@ async def main(settings: Settings, process: Process) -> None:
             running = [
                 group.create_task(_follow(journal, position, desk, definitions)),
                 group.create_task(_repeat(settings.beat_seconds / 2, _sweeping(crew))),
-                group.create_task(_repeat(0.05, _ticking(follow_up))),
-                group.create_task(_tell_lanes(publisher, flow, desk, follow_up)),
+                group.create_task(_repeat(0.05, _ticking(releases))),
+                group.create_task(_tell_lanes(publisher, flow, desk, releases)),
                 group.create_task(keeper.run()),
             ]
             await _until(desk.reached(await journal.last_sequence()), process.stopping)
-            releases = partial(releases_since, connection, codec, most=MOST_RELEASES, holding=RATED)
-            await count_rates(releases, flow, utc_now(), time.monotonic())
+            rated = partial(releases_since, connection, codec, most=MOST_RELEASES, holding=RATED)
+            await count_rates(rated, flow, utc_now(), time.monotonic())
             publish = PublishWorkflow(journal, definitions, utc_now)
             await handlers.publish(publish)
             running.append(group.create_task(handlers.watch(publish)))
-            follow_up.ready = True
+            releases.ready = True
             for skill in flow.skills():
-                follow_up.changed(skill)
+                releases.changed(skill)
             broker = StreamBroker(connection)
             doors.open(broker)
             await broker.start()
@@ -194,14 +199,14 @@ def _sweeping(crew: Crew) -> Callable[[], Awaitable[None]]:
     return sweep
 
 
-def _ticking(follow_up: FollowUp) -> Callable[[], Awaitable[None]]:
+def _ticking(releases: Releases) -> Callable[[], Awaitable[None]]:
     async def tick() -> None:
-        follow_up.tick()
+        releases.tick()
 
     return tick
 
 
-async def _tell_lanes(publisher: Publisher, flow: Flow, desk: Desk, follow_up: FollowUp) -> None:
+async def _tell_lanes(publisher: Publisher, flow: Flow, desk: Desk, releases: Releases) -> None:
     """Tell the API what room there is: at once when it changed, and again before the news gets old."""
     told: dict[str, int] = {}
     told_at, as_of = 0.0, -1
@@ -209,7 +214,7 @@ async def _tell_lanes(publisher: Publisher, flow: Flow, desk: Desk, follow_up: F
         await asyncio.sleep(LANES_SECONDS)
         now = time.monotonic()
         lanes = {}
-        if follow_up.ready:
+        if releases.ready:
             lanes = {skill: room for skill in flow.skills() if (room := flow.open_room(skill, now))}
         if lanes != told or (lanes and desk.position != as_of) or now - told_at > LANES_REPEAT_SECONDS:
             told, told_at, as_of = lanes, now, desk.position

@@ -17,7 +17,10 @@ MISSED_BEATS = 3
 
 
 class Hello(msgspec.Struct):
-    """What a worker says of itself when it comes, and in every beat."""
+    """What a worker says of itself when it comes, and in every beat.
+
+    `takes`: somebody asks for held tasks on its behalf when it is fast.
+    """
 
     name: str
     skills: list[str] = []
@@ -27,6 +30,7 @@ class Hello(msgspec.Struct):
     running: int = 0
     draining: bool = False
     leaving: bool = False
+    takes: bool = False
 
 
 @dataclass(slots=True)
@@ -120,10 +124,11 @@ class Crew:
 
     def _count(self, skills: frozenset[str]) -> None:
         for skill in skills:
-            slots = sum(
-                member.hello.concurrency
+            able = [
+                member.hello
                 for member in self._members.values()
                 if skill in member.skills and not member.hello.draining
-            )
-            self._flow.set_slots(skill, slots)
+            ]
+            slots = sum(hello.concurrency for hello in able)
+            self._flow.set_slots(skill, slots, all_take=all(hello.takes for hello in able))
             self._changed(skill)

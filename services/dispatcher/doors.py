@@ -18,6 +18,7 @@ from services.dispatcher.crew import Crew, Hello
 from services.dispatcher.desk import Desk
 from services.dispatcher.queues import Queues
 from services.dispatcher.slots import Command, Outcome, Unavailable
+from services.dispatcher.takes import Takes, decode_take
 from services.dispatcher.wakeups import CONSUMER
 from shared.application.ids import derived_id
 from shared.broker import subjects
@@ -37,6 +38,9 @@ QUEUE_GROUP = "dispatcher"
 """Dispatchers share reports and commands; every one of them hears hellos and beats."""
 
 
+END = b"NATS/1.0 204 No More\r\n\r\n"
+BAD_REQUEST = b"NATS/1.0 400 Bad Request\r\n\r\n"
+
 Answer = Callable[[bytes], None]
 
 
@@ -46,6 +50,7 @@ class Doors:
     def __init__(
         self,
         desk: Desk,
+        takes: Takes,
         crew: Crew,
         queues: Queues,
         publisher: Publisher,
@@ -53,6 +58,7 @@ class Doors:
         beat_seconds: float,
     ) -> None:
         self._desk = desk
+        self._takes = takes
         self._crew = crew
         self._queues = queues
         self._publisher = publisher
@@ -66,6 +72,10 @@ class Doors:
             subjects.REPORTS, queue=QUEUE_GROUP, title="Reports", description="Claims, progress and results."
         )
         reports(self.on_reports)
+        takes = broker.subject_batches(
+            subjects.TAKES, queue=QUEUE_GROUP, title="Takes", description="Held tasks that are asked for."
+        )
+        takes(self.on_takes)
         orders = broker.subject_batches(
             subjects.COMMANDS, queue=QUEUE_GROUP, title="Commands", description="What is asked of a job."
         )
@@ -92,6 +102,20 @@ class Doors:
                 answer(msgspec.json.encode({"error": f"not a report: {problem}"}))
                 continue
             self._desk.post(job, reports.command(report, self._lease, answer))
+
+    async def on_takes(self, batch: Batch) -> None:
+        """Held tasks for fast workers of the gateway. An answer is a message a task, and one that ends it."""
+        for message in batch:
+            answer = self._answering(message)
+            if answer is None:
+                continue
+            try:
+                take = decode_take(message.data)
+            except (ValueError, msgspec.DecodeError) as problem:
+                log.error("a take cannot be read: %s", problem)
+                self._publisher.publish(message.reply, b"", BAD_REQUEST)
+                continue
+            self._takes.ask(take, partial(self._give, message.reply))
 
     async def on_commands(self, batch: Batch) -> None:
         """Orders of the API and the scheduler."""
@@ -129,6 +153,11 @@ class Doors:
         """Workers that are alive."""
         for message in batch:
             self._soon(self._heard(message))
+
+    def _give(self, reply: str, tasks: list[bytes]) -> None:
+        for task in tasks:
+            self._publisher.publish(reply, task)
+        self._publisher.publish(reply, b"", END)
 
     def _wake(self, name: str, reply: str) -> Command:
         def act(job: Job, facts: Facts) -> None:

@@ -4,9 +4,11 @@ The broker delivers what is released in the order of the journal, so order and f
 that. A skill has *room* for its workers' slots plus what it finished in the last quarter of a second
 (Little's law: that much keeps fast workers fed over the round trip without making slow ones a queue).
 While a skill has room and holds nothing, a release is immediate; otherwise tasks wait here, by urgency, in
-turn between tenants inside equal urgency, first in first out inside a tenant.
+turn between tenants inside equal urgency, first in first out inside a tenant. Somebody who asks for a held
+task gets it in the same order, past the queue.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ TaskKey = tuple[UUID, int]
 """A job's id and the number of the task in it."""
 
 LOOKAHEAD_SECONDS = 0.25
+TAKERS_SECONDS = 0.3
+"""How long what waits is left to those who take it, since one of them asked last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class _Lane:
     """One skill: what waits for it, what is released, what its workers take."""
 
     slots: int = 0
+    all_take: bool = False
+    asked: float = -math.inf
     waiting: dict[TaskKey, tuple[int, Held]] = field(default_factory=dict)
     levels: dict[int, _Level] = field(default_factory=dict)
     urgencies: list[int] = field(default_factory=list)
@@ -119,9 +125,13 @@ class Flow:
         self._held_for: dict[TaskKey, str] = {}
         self._order = 0
 
-    def set_slots(self, skill: str, slots: int) -> None:
-        """How many tasks of `skill` its live workers take at once; 0 when there is none."""
-        self._lane(skill).slots = slots
+    def set_slots(self, skill: str, slots: int, *, all_take: bool = False) -> None:
+        """How many tasks of `skill` its live workers work on at once; 0 when there is none.
+
+        `all_take`: behind each of them is somebody who asks for held tasks when it is fast.
+        """
+        lane = self._lane(skill)
+        lane.slots, lane.all_take = slots, all_take
 
     def hold(self, held: Held) -> None:
         """A task waits for its release. Holding it twice changes nothing."""
@@ -214,6 +224,18 @@ class Flow:
             self._parked_tasks[held.key] = (order, held)
             self._offer(held, but=full)
         return None
+
+    def take(self, skill: str, now: float) -> Held | None:
+        """`next` for somebody who asks for it, and who asks again when it wants more."""
+        lane = self._lane(skill)
+        if lane.waiting:
+            lane.asked = now
+        return self.next(skill, now)
+
+    def is_left_to_takers(self, skill: str, now: float) -> bool:
+        """Whether what is held of a skill is not to be released to its queue, because it is asked for."""
+        lane = self._lanes.get(skill)
+        return lane is not None and lane.all_take and now - lane.asked < TAKERS_SECONDS
 
     def room(self, skill: str, now: float) -> int:
         """How many more tasks of `skill` may be released."""

@@ -13,7 +13,8 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from services.dispatcher.desk import Desk
-from services.dispatcher.flow import Flow, Held, Limit, TaskKey
+from services.dispatcher.flow import Flow, Held, Limit
+from services.dispatcher.releases import PAUSE_SECONDS, Releases
 from services.dispatcher.slots import Command, Done, Outcome, Slot, Unavailable
 from services.dispatcher.turns import Turns
 from shared.application.definitions import UnknownWorkflow
@@ -39,55 +40,38 @@ Interrupt = Callable[[Job, int], None]
 """Tell whoever works on a task of the job to stop."""
 
 _ENDS = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
-_PAUSE_SECONDS = 0.5
-GATHER_SECONDS = 0.02
-"""How long releases that nobody waits for are gathered: a tenth of what is released ahead is plenty."""
 
 
 class FollowUp:
     """The desk's watcher."""
 
-    def __init__(self, flow: Flow, arm: Arm, interrupt: Interrupt) -> None:
+    def __init__(self, flow: Flow, releases: Releases, arm: Arm, interrupt: Interrupt) -> None:
         self._flow = flow
+        self._releases = releases
         self._arm = arm
         self._interrupt = interrupt
         self._start_child: StartChildJob
         self._run_handler: Run
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stale: set[str] = set()
-        self._fed: set[str] = set()
         self._parents: dict[UUID, tuple[UUID, int]] = {}
         self._turns = Turns()
         self._desk: Desk
-        self.ready = False
-        """Nothing is released before the past is known: limits would be exceeded."""
 
     def serve(self, desk: Desk, start_child: StartChildJob, run_handler: Run) -> None:
         """Whom to give what follows. Called once, before anything is followed up."""
         self._desk, self._start_child, self._run_handler = desk, start_child, run_handler
 
     def room(self) -> Callable[[str], bool]:
-        """Room as one decision sees it: each question that is answered yes takes a place."""
-        taken: dict[str, int] = {}
-
-        def has_room(skill: str) -> bool:
-            if not self.ready:
-                return False
-            used = taken.get(skill, 0)
-            if self._flow.open_room(skill, time.monotonic()) <= used:
-                return False
-            taken[skill] = used + 1
-            return True
-
-        return has_room
+        """Room as one decision sees it."""
+        return self._releases.room()
 
     def observe(self, id: UUID, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:  # noqa: A002
         """Keep flow control's books."""
         for topic, data in events:
             if topic == "TaskReleased":
                 self._flow.released(_held(id, data), time.monotonic())
-            elif topic in _ENDS or (topic == "TaskReturned" and data.get("lapsed")):
-                self._ended((id, data["task"]))
+            elif topic in _ENDS or (topic == "TaskReturned" and _is_offered_again(data)):
+                self._releases.ended((id, data["task"]))
             elif topic == "JobAccepted" and data.get("parent"):
                 parent = data["parent"]
                 self.adopt(id, UUID(parent["job"]), parent["activation"])
@@ -104,7 +88,7 @@ class FollowUp:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif isinstance(outcome, Unavailable):
-                asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self.adopt, child, parent, activation)
+                asyncio.get_running_loop().call_later(PAUSE_SECONDS, self.adopt, child, parent, activation)
 
         self._desk.post(parent, Command(lambda job, facts: None, done))
 
@@ -119,7 +103,7 @@ class FollowUp:
         for effect in job.outstanding():
             if isinstance(effect, HeldTask):
                 self._flow.hold(_from_effect(job, effect))
-                self.changed(effect.skill)
+                self._releases.changed(effect.skill)
             elif isinstance(effect, StartTimer):
                 self._begin(slot, f"timer {effect.name}", partial(self._arm, job.id, effect.name, effect.at))
             elif isinstance(effect, CancelChild):
@@ -132,75 +116,11 @@ class FollowUp:
             else:
                 assert_never(effect)
 
-    def changed(self, skill: str) -> None:
-        """Something about a skill's room or its held tasks changed: look once, soon.
-
-        While its workers have enough to do, releases are gathered for a moment: each by itself would wake
-        every process of the system.
-        """
-        loop = asyncio.get_running_loop()
-        if self._flow.is_fed(skill, time.monotonic()):
-            if not self._fed:
-                loop.call_later(GATHER_SECONDS, self._look_again)
-            self._fed.add(skill)
-            return
-        if not self._stale:
-            loop.call_soon(self._pump)
-        self._stale.add(skill)
-
-    def tick(self) -> None:
-        """Look again at what time alone opens: the windows of rate keys."""
-        for skill in self._flow.open_windows(time.monotonic()):
-            self.changed(skill)
-
     async def stop(self) -> None:
         """Give up what is under way; the next start finds it again in the state of the jobs."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _look_again(self) -> None:
-        self._stale |= self._fed
-        self._fed.clear()
-        self._pump()
-
-    def _pump(self) -> None:
-        stale, self._stale = self._stale, set()
-        if not self.ready:
-            return
-        for skill in stale:
-            while (held := self._flow.next(skill, time.monotonic())) is not None:
-                self._release(held)
-
-    def _release(self, held: Held) -> None:
-        id_, number = held.key
-
-        def act(job: Job, facts: Facts) -> bool:
-            if number in job.live_tasks:
-                job.release(number, facts)
-            return job.tasks[number].status == "released"
-
-        def done(outcome: Outcome) -> None:
-            if isinstance(outcome, Done) and outcome.answer:
-                return
-            # Cancelled, paused or ended meanwhile, or the journal is away: the place is free again.
-            self._ended(held.key)
-            if isinstance(outcome, Unavailable):
-                self._later(partial(self._flow.hold, held), held.skill)
-
-        self._desk.post(id_, Command(act, done))
-
-    def _ended(self, key: TaskKey) -> None:
-        skill = self._flow.ended(key, time.monotonic())
-        if skill is not None:
-            self.changed(skill)
-
-    def _later(self, act: Callable[[], None], skill: str) -> None:
-        def again() -> None:
-            act()
-            self.changed(skill)
-
-        asyncio.get_running_loop().call_later(_PAUSE_SECONDS, again)
 
     def _begin(self, slot: Slot, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` in the background, once for this slot; what fails for a while is tried again."""
@@ -217,7 +137,7 @@ class FollowUp:
                 await work()
             except (BrokerError, JournalError, OSError) as problem:
                 log.warning("%s of job %s is tried again: %s", name, slot.id, problem)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
             except Exception:
                 log.exception("%s of job %s cannot be done", name, slot.id)
                 slot.begun.discard(name)  # the next change of the job asks for it again
@@ -243,7 +163,7 @@ class FollowUp:
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Unavailable):
                 again = partial(self._desk.post, effect.child, Command(act, done))
-                asyncio.get_running_loop().call_later(_PAUSE_SECONDS, again)
+                asyncio.get_running_loop().call_later(PAUSE_SECONDS, again)
 
         self._desk.post(effect.child, Command(act, done, by=f"job:{parent}"))
 
@@ -255,7 +175,7 @@ class FollowUp:
                 self._tell_of(parent, activation, outcome.job)
             elif isinstance(outcome, Unavailable):
                 asyncio.get_running_loop().call_later(
-                    _PAUSE_SECONDS, self._wake_parent, child, parent, activation
+                    PAUSE_SECONDS, self._wake_parent, child, parent, activation
                 )
 
         self._desk.post(child, Command(lambda job, facts: None, done))
@@ -281,7 +201,7 @@ class FollowUp:
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Unavailable):
                 asyncio.get_running_loop().call_later(
-                    _PAUSE_SECONDS, self._desk.post, parent, Command(act, done)
+                    PAUSE_SECONDS, self._desk.post, parent, Command(act, done)
                 )
             elif not isinstance(outcome, Done):
                 log.error("job %s ended, its parent %s could not be told: %s", child, parent, outcome)
@@ -316,6 +236,11 @@ def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002
         data.get("tenant", ""),
         limits_of(data.get("limits") or ()),
     )
+
+
+def _is_offered_again(returned: Mapping[str, Any]) -> bool:
+    """Whether no queue has what was given back."""
+    return bool(returned.get("lapsed") or returned.get("taken"))
 
 
 def _from_effect(job: Job, effect: HeldTask) -> Held:

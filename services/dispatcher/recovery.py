@@ -10,6 +10,7 @@ from uuid import UUID
 from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held
 from services.dispatcher.followup import FollowUp, limits_of
+from services.dispatcher.releases import Releases
 from services.dispatcher.slots import Command
 from shared.application.summary import JobSummary
 from shared.application.summary_fold import OpenTask
@@ -20,7 +21,9 @@ from shared.readmodels.reading import ReadModel
 log = logging.getLogger("daybook.dispatcher.recovery")
 
 
-async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk, now: float) -> int:
+async def recover(
+    reads: ReadModel, flow: Flow, releases: Releases, follow_up: FollowUp, desk: Desk, now: float
+) -> int:
     """Take in every open job that the read model knows; the sequence behind which the journal goes on.
 
     Held tasks and those in flight go to flow control from their rows; jobs that wait for something else
@@ -37,7 +40,7 @@ async def recover(reads: ReadModel, flow: Flow, follow_up: FollowUp, desk: Desk,
         log.warning("no read model to begin from (%s): reading the journal from its first commit", problem)
         return 0
     for skill in flow.skills():
-        follow_up.changed(skill)
+        releases.changed(skill)
     log.info("%d open jobs at position %d", jobs, position)
     return position
 

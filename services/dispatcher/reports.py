@@ -87,6 +87,12 @@ decode_report = msgspec.json.Decoder(Report).decode
 
 AHEAD_LEASE = timedelta(seconds=10)
 
+
+def ahead_lease(lease: timedelta) -> timedelta:
+    """A claim made ahead is short, so that what its gateway leaves behind is soon for somebody else."""
+    return min(lease, AHEAD_LEASE)
+
+
 ACCEPTED = b'{"verdict":"accepted"}'
 UNKNOWN_JOB = b'{"verdict":"ignored","reason":"unknown_job"}'
 REFUSED_UNKNOWN_JOB = b'{"verdict":"refused","reason":"unknown_job"}'
@@ -148,8 +154,7 @@ def verdict(report: Report, lease: timedelta, outcome: Outcome) -> bytes | None:
 
 
 def _held_for(claim: Report, lease: timedelta) -> timedelta:
-    """A claim made ahead is short, so that what its gateway leaves behind is soon for somebody else."""
-    return min(lease, AHEAD_LEASE) if isinstance(claim, Claim) and claim.ahead else lease
+    return ahead_lease(lease) if isinstance(claim, Claim) and claim.ahead else lease
 
 
 def command(report: Report, lease: timedelta, answer: Callable[[bytes], None]) -> Command:

@@ -30,6 +30,8 @@ PACE_SECONDS: Final = 0.2
 FEWEST: Final = 4
 """Who took fewer in that time is not fast: claiming ahead would keep tasks from others."""
 SHARE: Final = 0.5
+AT_ONCE: Final = 3
+"""Claims that are made together. One by one, each wakes every process; of many, the last hold up results."""
 MOST: Final = 64
 KEPT_SECONDS: Final = 1.0
 """How long a claimed task waits for its worker: the pause of one that is full is half of that."""
@@ -52,7 +54,7 @@ class _Shelf:
         self.ready: deque[tuple[float, Handed]] = deque()
         self.coming = 0
         self.filling = True
-        """It is filled up from half empty to full, so that claims come several at a time."""
+        """It is filled up when a few are missing, so that claims come several at a time."""
         self.is_behind = False
 
 
@@ -149,9 +151,13 @@ class Ahead:
         """Whom the task should be claimed for ahead, if anybody."""
         if task.deliveries > 1 or (task.run_timeout is not None and task.run_timeout < SHORTEST_RUN_SECONDS):
             return None
+        return self.emptiest(task.skill)
+
+    def emptiest(self, skill: str) -> str | None:
+        """The worker for whom most more tasks of the skill may lie ready, if there is one."""
         now = self._loop.time()
         rooms = {
-            name: self._room(name, now) for name, shelf in self._shelves.items() if task.skill in shelf.skills
+            name: self._room(name, now) for name, shelf in self._shelves.items() if skill in shelf.skills
         }
         most = max(rooms, key=rooms.__getitem__, default=None)
         return most if most is not None and rooms[most] > 0 else None
@@ -220,7 +226,7 @@ class Ahead:
         lacking = most - len(shelf.ready) - shelf.coming
         if lacking <= 0:
             shelf.filling = False
-        elif 2 * lacking >= most:
+        elif 2 * lacking >= min(2 * AT_ONCE, most):
             shelf.filling = True
         return lacking if shelf.filling else 0
 
@@ -256,11 +262,12 @@ class Ahead:
                 log.error("the return of job %s could not be decided: %s", task.key.job, said)
         run = self._runs.get(task.key)
         if run is not None:
-            if word == NAK:
+            if word == NAK and run.ack:
                 self._returned[task.key] = self._loop.time()
             ack = run.ack  # it may have been delivered again meanwhile
             self._runs.put_down(run)
-            self._send(ack, word)
+            if ack:
+                self._send(ack, word)
         self._ended()
 
     def _begun(self) -> None:

@@ -72,6 +72,7 @@ class Gateway:
             self._runs,
             self._reports,
             publisher.publish,
+            publisher.request_many,
             self._want,
             beatless_seconds,
             soft_limit,

@@ -83,6 +83,7 @@ class Greeting:
                 "concurrency": member.concurrency,
                 "instance": member.instance,
                 "labels": dict(profile.labels),
+                "takes": True,
             }
         )
         subject = subjects.hello(worker_id(member.name))

@@ -11,37 +11,22 @@ import msgspec
 
 from services.api.gateway.ahead import Ahead
 from services.api.gateway.members import Member
+from services.api.gateway.placing import Placing
 from services.api.gateway.polls import Poll, Room
 from services.api.gateway.reports import Reports, answer_of
-from services.api.gateway.runs import ACK, IN_PROGRESS, NAK, Runs, nak
+from services.api.gateway.runs import ACK, NAK, Runs, nak
+from services.api.gateway.takes import Request, Takes
 from services.api.gateway.tasks import Handed, MalformedTask, Task
-from shared.application.clock import now_us
 from shared.broker.errors import BrokerError
 from shared.broker.messages import Message
-from shared.domain.placement import chosen, fits
 
 log = logging.getLogger(__name__)
 
 HOLD_SECONDS: Final = 0.75
 """How long a task waits here for a poll before it goes back to its queue."""
-PATIENCE_SECONDS: Final = 1.0
-"""How long a placed task waits for the best worker before another one that fits gets it."""
-LATE_SECONDS: Final = 5.0
-"""How long after its last moment a placed task is let go; the scheduler ends it in the meantime."""
 SETTLING_SECONDS: Final = 2.0
 CATCH_UP_SECONDS: Final = 0.25
 """How long at most the poll of a worker that is behind with its results waits for them."""
-WPI_SECONDS: Final = 3.0
-MOST_HELD: Final = 500
-
-
-class _Placed:
-    """A placed task that waits here: since when, and when to say next that it is still wanted."""
-
-    __slots__ = ("arrived", "task", "wpi_at")
-
-    def __init__(self, task: Task, now: float) -> None:
-        self.task, self.arrived, self.wpi_at = task, now, now + WPI_SECONDS
 
 
 class Hands:
@@ -54,20 +39,22 @@ class Hands:
         runs: Runs,
         reports: Reports,
         send: Callable[[str, bytes], None],
+        request: Request,
         want: Callable[[str, float], None],
         beatless_seconds: float,
         soft_limit: int,
     ) -> None:
-        """`want` says how many tasks of a skill are wanted, `send` answers a delivery."""
+        """`send` answers a delivery, `want` says how many tasks of a skill are wanted from its queue."""
         self._members, self._room, self._runs, self._reports = members, room, runs, reports
         self._send, self._want = send, want
-        self._beatless, self._soft_limit = beatless_seconds, soft_limit
+        self._beatless = beatless_seconds
         self._loop = asyncio.get_running_loop()
         self._held: dict[str, deque[tuple[float, Task]]] = {}
-        self._placed: list[_Placed] = []
         self.ahead = Ahead(members, runs, reports, send)
         """What is claimed for workers that did not fetch it yet."""
+        self._takes = Takes(request, self.ahead, self._taken, self.look)
         self._given: dict[str, int] = {}
+        self._placing = Placing(members, room, self._given, soft_limit, send, self._claim)
         self._paced: dict[str, Poll] = {}
         self._turn = 0
         self._changed: set[str] = set()
@@ -122,10 +109,8 @@ class Hands:
         for held in self._held.values():
             for _, task in held:
                 self._send(task.ack, NAK)
-        for entry in self._placed:
-            self._send(entry.task.ack, NAK)
         self._held.clear()
-        self._placed.clear()
+        self._placing.end_all()
         self.ahead.give_up_all()
 
     # -- tasks
@@ -133,7 +118,7 @@ class Hands:
     def take_in(self, message: Message) -> None:
         """A delivery of some queue."""
         try:
-            task = Task(message, message.delivery.delivered)
+            task = Task.delivered(message)
         except MalformedTask as error:
             log.error("%s; it is given back and comes again in 30 s", error)
             self._send(message.reply, nak(30.0))
@@ -143,8 +128,7 @@ class Hands:
         if task.deliveries > 1 and self.ahead.gave_back(task.key):
             task.deliveries = 1  # nobody has it, whatever the queue counts
         if task.needs is not None:
-            if not self._place(task, self._loop.time()):
-                self._keep_placed(task)
+            self._placing.take_in(task)
             return
         poll = self._room.first(task.skill)
         if poll is not None and task.deliveries > 1:
@@ -165,9 +149,7 @@ class Hands:
                 self._held[skill] = deque(entry for entry in held if not cancelled(entry[1]))
                 for task in gone:
                     self._send(task.ack, ACK)
-        for entry in [entry for entry in self._placed if cancelled(entry.task)]:
-            self._placed.remove(entry)
-            self._send(entry.task.ack, ACK)
+        self._placing.drop(cancelled)
 
     def tick(self, now: float) -> None:
         """Regular care: polls whose time is over, and tasks that wait."""
@@ -182,7 +164,7 @@ class Hands:
             if not held:
                 del self._held[skill]
         self.look(frozenset(self.ahead.tick(now)))
-        self._tick_placed(now)
+        self._placing.tick(now)
 
     def look(self, skills: frozenset[str] | tuple[str, ...]) -> None:
         """What is wanted of these skills changed: say it once, at the end of this turn of the loop."""
@@ -194,20 +176,9 @@ class Hands:
 
     def _waiting_for(self, poll: Poll) -> Task | None:
         """What waits here for this poll: the most urgent placed task that fits, then the oldest other one."""
-        member = self._members.get(poll.worker)
-        now = self._loop.time()
-        if self._placed and member is not None:
-            candidate = member.candidate()
-            for entry in sorted(self._placed, key=lambda entry: (-entry.task.urgency, entry.arrived)):
-                task = entry.task
-                assert task.needs is not None
-                if task.skill not in poll.skills or not fits(candidate, task.skill, task.needs):
-                    continue
-                if not member.suits(task):
-                    continue
-                if now - entry.arrived >= PATIENCE_SECONDS or self._best(task) == poll.worker:
-                    self._placed.remove(entry)
-                    return task
+        placed = self._placing.waiting_for(poll)
+        if placed is not None:
+            return placed
         oldest: deque[tuple[float, Task]] | None = None
         for skill in poll.skills if self._held else ():
             held = self._held.get(skill)
@@ -267,12 +238,19 @@ class Hands:
     def _claimed_ahead(self, worker: str, task: Task, future: "asyncio.Future[Message]") -> None:
         self.ahead.over(worker)
         handed = None if future.cancelled() else self._granted(worker, task, future)
-        if handed is None:
-            return
-        run = self._runs.get(task.key)
+        if handed is not None:
+            self._lies_ready(worker, handed)
+
+    def _taken(self, worker: str, task: Task, lease_seconds: float) -> None:
+        """The dispatcher gave a held task away."""
+        self._lies_ready(worker, self._begin(worker, task, lease_seconds))
+
+    def _lies_ready(self, worker: str, handed: Handed) -> None:
+        """What was claimed ahead goes to a poll of its worker, or lies ready for the next."""
+        run = self._runs.get(handed.task.key)
         if run is not None:
             run.renewed = 0.0  # such a claim is short: that the worker fetched the task is enough to renew it
-        poll = self._poll_of(worker, task.skill)
+        poll = self._room.of(worker, handed.task.skill)
         if poll is None:
             self.ahead.keep(worker, handed)
         else:
@@ -298,14 +276,18 @@ class Hands:
                 log.info("task %d of job %s is not run: %s", task.key.task, task.key.job, answer.reason)
                 self._send(task.ack, ACK)
             return None
+        return self._begin(worker, task, answer.lease_seconds)
+
+    def _begin(self, worker: str, task: Task, lease_seconds: float) -> Handed:
+        """The worker holds the task from now on."""
         member = self._members.get(worker)
         keep = 0.0 if member is None or member.beats else self._beatless
-        self._runs.begin(task, worker, answer.lease_seconds, keep)
+        self._runs.begin(task, worker, lease_seconds, keep)
         if member is not None:
             member.runs[task.key] = None
         self._turn += 1
         self._given[worker] = self._turn
-        return Handed(task, answer.lease_seconds)
+        return Handed(task, lease_seconds)
 
     def _hand(self, poll: Poll, handed: Handed) -> None:
         self.ahead.took(poll.worker)
@@ -321,8 +303,9 @@ class Hands:
     def _say_wants(self) -> None:
         changed, self._changed = self._changed, set()
         for skill in changed:
-            wanted = self._room.demand(skill) + self.ahead.wants(skill)
-            self._want(skill, wanted - len(self._held.get(skill, ())))
+            held = len(self._held.get(skill, ()))
+            left = self._takes.fill(skill, self.ahead.wants(skill) - held)
+            self._want(skill, self._room.demand(skill) + left)
 
     def _unsettled(self) -> frozenset[str]:
         """Workers that may hold a task that we do not know of: they came just now and did not say yet."""
@@ -332,60 +315,3 @@ class Hands:
             for name, member in self._members.items()
             if not member.lists_tasks and (member.is_guessed or now - member.known_since < SETTLING_SECONDS)
         )
-
-    # -- placed tasks
-
-    def _best(self, task: Task, *, waiting: bool = False) -> str | None:
-        """The worker that its strategy chooses; of those that ask for work now when `waiting`."""
-        assert task.needs is not None
-        candidates = [
-            member.candidate()
-            for member in self._members.values()
-            if not member.has_left
-            and task.skill in member.profile.skills
-            and member.suits(task)
-            and (not waiting or self._poll_of(member.name, task.skill) is not None)
-        ]
-        best = chosen(candidates, task.skill, task.needs, self._given, self._soft_limit)
-        return None if best is None else best.name
-
-    def _poll_of(self, worker: str, skill: str) -> Poll | None:
-        poll = self._room.of(worker)
-        return poll if poll is not None and skill in poll.skills else None
-
-    def _place(self, task: Task, now: float, arrived: float | None = None) -> bool:
-        """Give a placed task to its best worker; later to the best of those that wait. False: keep it."""
-        name = self._best(task)
-        if name is None:
-            self._send(task.ack, nak(1.0))  # nobody here: another gateway may have the worker
-            return True
-        poll = self._poll_of(name, task.skill)
-        if poll is None and arrived is not None and now - arrived >= PATIENCE_SECONDS:
-            name = self._best(task, waiting=True)
-            poll = None if name is None else self._poll_of(name, task.skill)
-        if poll is None:
-            return False
-        self._claim(poll, task)
-        return True
-
-    def _keep_placed(self, task: Task) -> None:
-        # It may have been delivered again while it waits here.
-        self._placed = [entry for entry in self._placed if entry.task.key != task.key]
-        if len(self._placed) >= MOST_HELD:
-            self._send(self._placed.pop(0).task.ack, nak(1.0))
-        self._placed.append(_Placed(task, self._loop.time()))
-
-    def _tick_placed(self, now: float) -> None:
-        late = now_us() - int(LATE_SECONDS * 1e6)
-        for entry in list(self._placed):
-            task = entry.task
-            if task.dispatch_by is not None and task.dispatch_by < late:
-                self._placed.remove(entry)
-                self._send(task.ack, ACK)
-                continue
-            due = now >= entry.wpi_at
-            if (due or self._room.first(task.skill)) and self._place(task, now, entry.arrived):
-                self._placed.remove(entry)
-            elif due:
-                entry.wpi_at = now + WPI_SECONDS
-                self._send(task.ack, IN_PROGRESS)

@@ -97,10 +97,10 @@ class Room:
         """The same, leaving some workers out."""
         return next((p for p in self._by_skill.get(skill, {}).values() if p.worker not in but), None)
 
-    def of(self, worker: str) -> Poll | None:
-        """The poll of a worker that has waited longest."""
+    def of(self, worker: str, skill: str) -> Poll | None:
+        """The poll of a worker that has waited longest, if the skill is one that it asks for."""
         for poll in self._by_worker.get(worker, {}).values():
-            return poll
+            return poll if skill in poll.skills else None
         return None
 
     def count(self, worker: str) -> int:

@@ -244,6 +244,7 @@ class Roster:
             "running": len(member.runs),
             "instance": member.instance,
             "labels": dict(member.profile.labels),
+            "takes": True,
             **more,
         }
         self._publish(subjects.beat(worker_id(member.name)), orjson.dumps(beat))

@@ -1,5 +1,6 @@
 """Tasks as the gateway knows them: what was delivered, and what a worker holds."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,10 +24,11 @@ class MalformedTask(ValueError):
 
 
 class Task:
-    """One delivery of a released task. Times are microseconds since the epoch, spans seconds.
+    """A released task. Times are microseconds since the epoch, spans seconds.
 
-    `ack` is where the delivery is answered; `needs` is None unless the task is placed; `in_group` tells
-    that it is one of several at the same time; `ports` are the ways that its state takes from here.
+    `ack` is where its delivery is answered, empty for one that came through no queue; `needs` is None unless
+    the task is placed; `in_group` tells that it is one of several at the same time; `ports` are the ways that
+    its state takes from here.
     """
 
     __slots__ = (
@@ -44,19 +46,12 @@ class Task:
         "urgency",
     )
 
-    def __init__(self, message: Message, deliveries: int) -> None:
-        """Read a message of a queue. Raises MalformedTask."""
-        try:
-            commit = orjson.loads(message.data)
-            topic, released = commit["events"][-1][:2]
-            if topic != "TaskReleased":
-                raise MalformedTask(f"{message.subject} ends with {topic}, not with TaskReleased")
-            self.key = Key(UUID(commit["id"]), released["task"], released.get("attempt", 1))
-            self.skill: str = released["skill"]
-            placement = released.get("placement")
-            self.needs: Needs | None = None if placement is None else needs_of(placement)
-        except (orjson.JSONDecodeError, InvalidValue, KeyError, IndexError, TypeError) as error:
-            raise MalformedTask(f"{message.subject} cannot be read: {error!r}") from error
+    def __init__(self, job: UUID, released: Mapping[str, Any], ack: str = "", deliveries: int = 1) -> None:
+        """`released` has the members of a TaskReleased. Raises InvalidValue, KeyError, TypeError."""
+        self.key = Key(job, released["task"], released.get("attempt", 1))
+        self.skill: str = released["skill"]
+        placement = released.get("placement")
+        self.needs: Needs | None = None if placement is None else needs_of(placement)
         self.input: Any = released.get("input")
         self.urgency: int = released.get("urgency", 500)
         self.dispatch_by: int | None = released.get("dispatch_by")
@@ -64,7 +59,19 @@ class Task:
         self.trace: str | None = released.get("trace")
         self.in_group: bool = released.get("parent", 0) != 0
         self.ports: dict[str, str] | None = released.get("transitions")
-        self.ack, self.deliveries = message.reply, deliveries
+        self.ack, self.deliveries = ack, deliveries
+
+    @classmethod
+    def delivered(cls, message: Message) -> "Task":
+        """Read a message of a queue. Raises MalformedTask."""
+        try:
+            commit = orjson.loads(message.data)
+            topic, released = commit["events"][-1][:2]
+            if topic != "TaskReleased":
+                raise MalformedTask(f"{message.subject} ends with {topic}, not with TaskReleased")
+            return cls(UUID(commit["id"]), released, message.reply, message.delivery.delivered)
+        except (orjson.JSONDecodeError, InvalidValue, KeyError, IndexError, TypeError) as error:
+            raise MalformedTask(f"{message.subject} cannot be read: {error!r}") from error
 
     @property
     def params(self) -> dict[str, Any]:

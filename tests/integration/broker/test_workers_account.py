@@ -181,6 +181,7 @@ async def test_a_pull_that_would_outlive_its_way_back_is_refused(nats_server: Na
         subjects.commit_subject("job", JOB, 2, "x"),
         subjects.command(JOB),
         subjects.LANES,
+        subjects.TAKES,
         subjects.timer(JOB, "retry"),
         "$JS.API.STREAM.INFO.JOURNAL",
         "$JS.API.STREAM.PURGE.JOURNAL",

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec.structs
 import pytest
 
-from services.dispatcher.desk import Desk
+from services.dispatcher.desk import Desk, Watcher
 from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused, Slot, Unavailable
 from shared.application.expressions import evaluate
 from shared.application.ids import new_id
@@ -53,7 +53,7 @@ class Notes:
 class World:
     """A desk over a journal in memory, whose answers can be made to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: Watcher | None = None) -> None:
         self.journal = MemoryJournal(EVENTS, AGGREGATES)
         self.notes = Notes()
         self.failures: list[Exception] = []
@@ -62,7 +62,7 @@ class World:
         self.gate = asyncio.Event()
         self.gate.set()
         self.appends = 0
-        self.desk = Desk(self.journal, self.submit, OneGraph(), self.notes, evaluate, self.fold)
+        self.desk = Desk(self.journal, self.submit, OneGraph(), watcher or self.notes, evaluate, self.fold)
 
     def fold(self, commit: Any) -> Job:
         job = self.journal.codec.fold(Job, [commit])
@@ -88,10 +88,11 @@ class World:
             self.told()
         return stored.sequence
 
-    async def accept(self) -> UUID:
-        """A job that the API accepted and released."""
+    async def accept(self, *, room: bool = True, **spec: Any) -> UUID:
+        """A job that the API accepted, and released if it saw room."""
         id_ = new_id()
-        job = Job.accept(id_, JobSpec(skill="resize", input={"n": 1}), Facts(NOON, GRAPH, evaluate))
+        facts = Facts(NOON, GRAPH, evaluate, has_room=lambda skill: room)
+        job = Job.accept(id_, JobSpec(skill="resize", input={"n": 1}, **spec), facts)
         await self.journal.append(Decision("job", id_, job.collect_events(), "client:test"))  # type: ignore[arg-type]
         return id_
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.flow import Flow, Held, Limit
+from services.dispatcher.flow import TAKERS_SECONDS, Flow, Held, Limit
 
 
 def held(
@@ -272,3 +272,33 @@ def test_a_skill_is_fed_while_more_is_in_flight_than_there_is_room_for() -> None
         assert flow.is_fed("s", 0.0) is fed
     flow.released(tasks[3], 0.0)
     assert not flow.is_fed("s", 0.0), "without room there is nothing to gather"
+
+
+def test_who_takes_gets_what_would_be_released_next_as_far_as_there_is_room() -> None:
+    flow = Flow()
+    flow.set_slots("s", 2, all_take=True)
+    for number, urgency in enumerate([100, 900, 500]):
+        flow.hold(held(number, urgency=urgency))
+    taken = [flow.take("s", 0.0) for _ in range(3)]
+    assert [task and task.key[0].int for task in taken] == [1, 2, None]
+    assert flow.in_flight("s") == 2
+
+
+def test_what_is_held_is_left_to_those_who_ask_for_it_for_a_moment() -> None:
+    flow = Flow()
+    flow.set_slots("s", 1, all_take=True)
+    assert flow.take("s", 10.0) is None
+    assert not flow.is_left_to_takers("s", 10.0), "nothing was held, so what comes is released as ever"
+    flow.hold(held(1))
+    flow.hold(held(2))
+    assert flow.take("s", 10.0) is not None
+    assert flow.is_left_to_takers("s", 10.0 + TAKERS_SECONDS / 2)
+    assert not flow.is_left_to_takers("s", 10.0 + TAKERS_SECONDS)
+
+
+def test_nothing_is_left_to_takers_where_somebody_pulls_from_the_queue() -> None:
+    flow = Flow()
+    flow.set_slots("s", 2, all_take=False)
+    flow.hold(held(1))
+    assert flow.take("s", 10.0) is not None
+    assert not flow.is_left_to_takers("s", 10.0)

@@ -6,6 +6,7 @@ import pytest
 
 from services.dispatcher.flow import Flow
 from services.dispatcher.followup import FollowUp
+from services.dispatcher.releases import Releases
 
 JOB = UUID(int=1)
 
@@ -20,7 +21,7 @@ async def test_what_is_given_back_stays_in_its_queue_and_what_lapsed_is_released
 ) -> None:
     flow = Flow()
     flow.set_slots("s", 4)
-    follow_up = FollowUp(flow, nothing, lambda job, task: None)
+    follow_up = FollowUp(flow, Releases(flow), nothing, lambda job, task: None)
     follow_up.observe(JOB, [("TaskReleased", {"task": 1, "skill": "s"})])
     returned = {"task": 1, "attempt": 1, "worker": "w1"} | ({"lapsed": True} if lapsed else {})
     follow_up.observe(JOB, [("TaskReturned", returned)])

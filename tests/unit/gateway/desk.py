@@ -15,6 +15,7 @@ from services.api.gateway.runs import Runs
 from services.api.gateway.tasks import Handed, Key, Run
 from shared.broker.errors import BrokerError
 from shared.broker.messages import Message
+from shared.broker.subjects import TAKES
 from shared.domain.placement import Candidate
 
 JOB = UUID("01934b3e-8b5e-7a1c-8d3b-0d6f1f3a9c11")
@@ -53,14 +54,41 @@ class FakeReports(Reports):
 
 
 @dataclass
+class AskedTake:
+    """One question for held tasks, which the test answers."""
+
+    skill: str
+    worker: str
+    number: int
+    shortest: float
+    future: "asyncio.Future[list[Message]]"
+
+    def give(self, *numbers: int, **fields: Any) -> None:
+        """These tasks, and that there are no more."""
+        tasks = [
+            {"job": str(JOB), "lease_seconds": 10.0, "task": {"task": number, "skill": self.skill, **fields}}
+            for number in numbers
+        ]
+        answers = [Message("", "", orjson.dumps(task)) for task in tasks]
+        self.future.set_result([*answers, Message("", "", b"", b"NATS/1.0 204 No More\r\n\r\n")])
+
+
+@dataclass
 class Inside:
-    """The parts under test. `sent` are the answers to deliveries, `wanted` what is asked of the queues."""
+    """The parts under test.
+
+    `sent` are the answers to deliveries, `wanted` what is asked of the queues, `takes` what is asked of a
+    dispatcher that holds tasks.
+    """
+
+    holds: bool = False
 
     lease: float = 60.0
     beatless: float = 300.0
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     wanted: dict[str, float] = field(default_factory=dict)
     stopped: list[Key] = field(default_factory=list)
+    takes: list[AskedTake] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,11 +100,28 @@ class Inside:
 
         self.runs = Runs(self.reports, self._send, stop, self.lease, 15.0)
         self.hands = Hands(
-            self.members, self.room, self.runs, self.reports, self._send, self._want, self.beatless, 3
+            self.members,
+            self.room,
+            self.runs,
+            self.reports,
+            self._send,
+            self._request,
+            self._want,
+            self.beatless,
+            3,
         )
 
     def _send(self, subject: str, word: bytes) -> None:
         self.sent.append((subject, word))
+
+    def _request(self, subject: str, data: bytes) -> "asyncio.Future[list[Message]]":
+        assert subject == TAKES
+        take = AskedTake(**orjson.loads(data), future=self.loop.create_future())
+        if self.holds:
+            self.takes.append(take)
+        else:
+            take.give()
+        return take.future
 
     def _want(self, skill: str, number: float) -> None:
         self.wanted[skill] = number

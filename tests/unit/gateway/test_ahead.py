@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.api.gateway.ahead import FEWEST
+from services.api.gateway.ahead import AT_ONCE, FEWEST
 from shared.broker.errors import NoAnswer
 from tests.unit.gateway.desk import Asked, Inside, given, key, settle
 
@@ -261,7 +261,7 @@ async def test_what_is_claimed_ahead_comes_several_at_a_time() -> None:
         await settle()
         wanted.append(inside.wanted["echo"])
     assert wanted[0] == 0, "most of them are left"
-    assert next(number for number in wanted if number) >= 4
+    assert next(number for number in wanted if number) >= AT_ONCE
 
 
 async def test_what_a_worker_did_but_could_not_report_yet_takes_no_room() -> None:

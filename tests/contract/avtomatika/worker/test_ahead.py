@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from daybook import Worker
 from tests.contract.avtomatika.worker.world import HttpWorker, World
-from tests.support.system import System
+from tests.support.system import WORKER_TOKEN, System
 
 pytestmark = pytest.mark.connected
 
@@ -89,6 +90,62 @@ async def test_what_a_killed_api_had_claimed_ahead_is_run_once_and_costs_no_atte
         await system.stop()
     finally:
         system.destroy()
+
+
+@pytest.mark.timeout(150)
+async def test_a_backlog_is_taken_past_its_queue_and_a_killed_dispatcher_loses_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "2"})
+    await system.start()
+    try:
+        async with World(system, tmp_path, tmp_path / "none") as world:
+            worker, skill = world.worker("first"), world.named("echo")
+            await worker.register(skill)
+            taken = 0
+            while not taken:
+                jobs = await submit(world, skill, 2 * JOBS)
+                await work(worker, JOBS)
+                await system.kill("dispatcher")
+                await work(worker, JOBS)
+                for job in jobs:
+                    assert (await world.ended(job))["status"] == "succeeded"
+                for events in await histories(world, jobs):
+                    assert len(events["TaskSucceeded"]) == len(events["JobSucceeded"]) == 1
+                    assert events["TaskSucceeded"][0].get("attempt", 1) == 1
+                    taken += sum(bool(released.get("taken")) for released in events["TaskReleased"])
+        await system.stop()
+    finally:
+        system.destroy()
+
+
+@pytest.mark.timeout(120)
+async def test_a_backlog_is_shared_with_a_worker_that_pulls_from_the_queue(world: World) -> None:
+    fast, skill = world.worker("fast"), world.named("echo")
+    done: list[int] = []
+    puller = Worker(world.system.nats, WORKER_TOKEN, world.named("puller"), concurrency=2)
+
+    @puller.skill(skill)
+    async def echo(given: dict[str, Any]) -> dict[str, int]:
+        done.append(1)
+        await asyncio.sleep(0.05)
+        return {"ok": 1}
+
+    await fast.register(skill)
+    started = asyncio.Event()
+    serving = asyncio.ensure_future(puller.serve(started))
+    await started.wait()
+    jobs = await submit(world, skill, 4 * JOBS)
+    working = asyncio.ensure_future(work(fast, 4 * JOBS))
+    for job in jobs[: 2 * JOBS]:
+        await world.ended(job)
+    half = len(done)
+    for job in jobs:
+        await world.ended(job)
+    working.cancel()
+    puller.stop()
+    await serving
+    assert 0 < half < len(done), "it goes on getting tasks while the other one takes"
 
 
 async def _serves_again(worker: HttpWorker, skill: str) -> None:
