@@ -182,7 +182,21 @@ def test_a_task_is_recorded_with_all_that_was_said_of_it() -> None:
     }
 
 
-@pytest.mark.parametrize(("priority", "urgency"), [(100.0, 1000), (-100.0, 0), (-1.0, 450)])
+@pytest.mark.parametrize("priority", ["high", True, float("nan")])
+def test_a_priority_that_is_no_number_is_said_so(priority: Any) -> None:
+    with pytest.raises(BlueprintError, match="'s': dispatch_task: priority must be a number"):
+        run(lambda actions: actions.dispatch_task("a", {}, {}, priority=priority))
+
+
+@pytest.mark.parametrize("tasks", [None, 5, "ab", {"type": "a"}, [5], ["a"]])
+def test_parallel_tasks_that_are_no_list_of_tasks_are_said_so(tasks: Any) -> None:
+    with pytest.raises(BlueprintError, match="dispatch_parallel"):
+        run(lambda actions: actions.dispatch_parallel(tasks, "first"))
+
+
+@pytest.mark.parametrize(
+    ("priority", "urgency"), [(100.0, 1000), (-100.0, 0), (-1.0, 450), (1e308, 1000), (10**400, 1000)]
+)
 def test_a_priority_is_an_urgency_within_its_bounds(priority: float, urgency: int) -> None:
     task = run(lambda actions: actions.dispatch_task("a", {}, {}, priority=priority))["task"]
     assert task["urgency"] == urgency
