@@ -146,7 +146,8 @@ class BlueprintJob:
         if error is None:
             return None
         message = str(error.get("message") or error.get("kind"))
-        return message.replace(f"{self.node}{END}", str(self.node))  # people know the state, not what is behind
+        # People know the state, not the node behind it.
+        return message.replace(f"{self.node}{END}", str(self.node))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -106,10 +106,10 @@ async def test_a_handler_sees_the_job(host: HandlerHost) -> None:
 @pytest.mark.parametrize(
     ("how", "kind", "code", "text"),
     [
-        ("raise", "transient", "ValueError", "blueprint 'order', state 'check': no such luck"),
+        ("raise", "transient", "ValueError", "blueprint 'order', state 'check': ValueError: no such luck"),
         ("refuse", "invalid_input", "nope", "blueprint 'order', state 'check': not this"),
-        ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': bye"),
-        ("odd", "contract_violation", "not_json", "the action is not JSON"),
+        ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': SystemExit: bye"),
+        ("odd", "contract_violation", "not_json", "blueprint 'order', state 'check': the action is not JSON"),
         ("nothing", "contract_violation", "blueprint", "state 'check': its handler chose no action"),
         ("die", "transient", "handler_died", "ended with status 9"),
     ],
