@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from services.api.dialects.avtomatika import approvals, file_routes
@@ -60,11 +60,10 @@ def routes(parts: AvtomatikaParts) -> list[Route]:
         for method, path, handler in ROUTES:
             found.append(Route(base + path, guarded(parts, _bound(parts, handler)), methods=[method]))
     others = _Others(list(found))
-    for base in (f"{prefix}/{{version:apiversion}}", prefix):
-        path = base + "/{endpoint:path}"
-        found.append(Route(path, guarded(parts, _bound(parts, submit)), methods=["POST"]))
-    for base in (f"{prefix}/{{version:apiversion}}", prefix):
-        found.append(Route(base + "/{endpoint:path}", guarded(parts, _bound(parts, others)), methods=ANY))
+    for handler, methods in ((submit, ("POST",)), (others, ANY)):
+        for base in (f"{prefix}/{{version:apiversion}}", prefix):
+            path = base + "/{endpoint:path}"
+            found.append(Route(path, guarded(parts, _bound(parts, handler)), methods=methods))
     return found
 
 
