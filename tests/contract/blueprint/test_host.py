@@ -343,6 +343,34 @@ async def test_an_unknown_blueprint_or_state_is_named(host: HandlerHost) -> None
         await host.run("order", "nowhere", VIEW)
 
 
+@pytest.mark.parametrize(
+    ("file", "changed", "why"),
+    [
+        ("five.py", "Blueprint(5)", "'five.py': the name of a blueprint is a text, not 5"),
+        ("odd.py", r'Blueprint("odd\udc80")', "cannot be published"),
+        (
+            "schema.py",
+            'Blueprint("schema", input_schema={"enum": {1, 2}})',
+            "'schema': it cannot be published",
+        ),
+        ("many.py", 'Blueprint("many", max_transitions=object())', "'many': it cannot be published"),
+        (
+            "event.py",
+            'Blueprint("event"); bp.event("e", {"default": {1}})',
+            "'event': it cannot be published",
+        ),
+    ],
+)
+async def test_a_blueprint_that_cannot_be_published_keeps_no_other_from_it(
+    host: HandlerHost, folder: Path, file: str, changed: str, why: str
+) -> None:
+    (folder / file).write_text(CODE.replace('Blueprint("order")', changed))
+    sources, problems = await host.sources()
+    assert [source.name for source in sources] == ["order"]
+    (problem,) = problems
+    assert why in problem
+
+
 async def test_an_older_text_runs_beside_the_newest_also_when_its_file_is_gone(
     host: HandlerHost, folder: Path
 ) -> None:
