@@ -21,7 +21,7 @@ from daybook.blueprint.conditions import Condition
 from daybook.blueprint.context import ARGUMENTS, DictStore, JobContext
 from daybook.blueprint.drawing import dot_of
 from daybook.blueprint.endpoints import endpoint_of, endpoint_problem
-from daybook.blueprint.schemas import problem_of, schema_of
+from daybook.blueprint.schemas import problem_of, schema_of, schemas_problem
 from daybook.blueprint.targets import targets_of
 from daybook.errors import BlueprintError
 
@@ -224,7 +224,9 @@ class Blueprint:
 
     def graph(self) -> dict[str, Any]:
         """The workflow's graph. Raises BlueprintError that names the state when something cannot be."""
-        problem = endpoint_problem(self.api_version, self.api_endpoint)
+        problem = endpoint_problem(self.api_version, self.api_endpoint) or schemas_problem(
+            self.input_schema, self.output_schema, self.events_schema
+        )
         if problem is not None:
             raise BlueprintError(self.name, problem)
         named, closed = self._targets()

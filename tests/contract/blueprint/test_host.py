@@ -351,13 +351,13 @@ async def test_an_unknown_blueprint_or_state_is_named(host: HandlerHost) -> None
         (
             "schema.py",
             'Blueprint("schema", input_schema={"enum": {1, 2}})',
-            "'schema': it cannot be published",
+            "'schema': its input_schema cannot be used",
         ),
         ("many.py", 'Blueprint("many", max_transitions=object())', "'many': it cannot be published"),
         (
             "event.py",
             'Blueprint("event"); bp.event("e", {"default": {1}})',
-            "'event': it cannot be published",
+            "its schema of the event 'e' cannot be used",
         ),
     ],
 )

@@ -484,3 +484,29 @@ def test_an_endpoint_that_is_somebody_elses_is_refused_with_the_blueprint(
     bp.handler("s", is_start=True)(run_nothing)
     with pytest.raises(BlueprintError, match=f"blueprint 'b': .*{text}"):
         bp.validate()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"input_schema": {"type": "nonsense"}}, "its input_schema cannot be used: .*nonsense"),
+        ({"output_schema": {"properties": {"x": {"pattern": "(("}}}}, "its output_schema cannot be used"),
+        ({"input_schema": {"$ref": "http://127.0.0.1:1/x"}}, "its input_schema cannot be used: .*disabled"),
+        ({"input_schema": {"enum": {1}}}, "its input_schema cannot be used: .*serializable"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_when_the_blueprint_is_registered(
+    options: dict[str, Any], why: str
+) -> None:
+    bp = Blueprint("b", **options)
+    bp.handler("only", is_start=True, is_end=True)(run_nothing)
+    with pytest.raises(BlueprintError, match=why):
+        bp.validate()
+
+
+def test_the_schema_of_an_event_is_looked_at_too() -> None:
+    bp = Blueprint("b")
+    bp.event("e", {"type": 5})
+    bp.handler("only", is_start=True, is_end=True)(run_nothing)
+    with pytest.raises(BlueprintError, match="its schema of the event 'e' cannot be used"):
+        bp.validate()
