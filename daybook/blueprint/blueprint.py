@@ -238,6 +238,9 @@ class Blueprint:
             on_error = self.states[name].on_error
             if on_error is not None and on_error not in self.states:
                 raise BlueprintError(self.name, f"it leads to {on_error!r}, which is no state", name)
+        for name, state in self.states.items():
+            if state.outcome is None and any(targets_of(handler).is_empty for handler in state.handlers()):
+                raise BlueprintError(self.name, "its handler is empty, and it is no end state", name)
         if closed:
             self._check_reached(start, named)
         return self._document(start, named)

@@ -427,7 +427,7 @@ def test_a_state_that_only_an_event_leads_to_is_reached() -> None:
     bp.handler("alarmed")(alarmed)
     bp.handler("end", is_end=True)(run_nothing)
     bp.validate()
-    bp.handler("island")(run_nothing)
+    bp.handler("island", is_end=True)(run_nothing)
     with pytest.raises(BlueprintError, match="state 'island': no state leads to it"):
         bp.validate()
 
@@ -510,3 +510,20 @@ def test_the_schema_of_an_event_is_looked_at_too() -> None:
     bp.handler("only", is_start=True, is_end=True)(run_nothing)
     with pytest.raises(BlueprintError, match="its schema of the event 'e' cannot be used"):
         bp.validate()
+
+
+def test_an_empty_handler_is_refused_when_the_blueprint_is_registered_unless_the_job_ends_there() -> None:
+    bp = Blueprint("b")
+
+    @bp.handler(is_start=True)
+    async def start(actions: ActionFactory) -> None:
+        actions.go_to("hollow")
+
+    @bp.handler
+    async def hollow(actions: ActionFactory) -> None:
+        """Somebody forgot it."""
+
+    with pytest.raises(BlueprintError, match="blueprint 'b', state 'hollow': its handler is empty"):
+        bp.validate()
+    bp.states["hollow"].outcome = "succeeded"
+    bp.validate()
