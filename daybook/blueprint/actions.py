@@ -158,8 +158,15 @@ class Actions:
         its answer.
         """
         wanted: list[dict[str, Any]] = []
-        for task in tasks:
-            spec = {"skill": task[0], "input": task[1]} if isinstance(task, tuple) else dict(task)
+        given: Any = tasks  # whatever a handler says
+        if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
+            raise ChoiceError(f"dispatch_parallel needs a list of tasks, not {tasks!r}")
+        for task in given:
+            if not isinstance(task, Mapping | tuple):
+                raise ChoiceError(f"dispatch_parallel: {task!r} is not a task with a skill")
+            spec = (
+                dict(task) if isinstance(task, Mapping) else dict(zip(("skill", "input"), task, strict=False))
+            )
             if spec.keys() - ParallelTask.__annotations__.keys():
                 raise ChoiceError(f"dispatch_parallel: {spec!r} is not a task with a skill")
             wanted.append(_task(spec, "dispatch_parallel"))
@@ -284,8 +291,12 @@ def _task(given: Mapping[str, Any], action: str) -> dict[str, Any]:
             task[field] = value
     if not isinstance(task.get("skill"), str) or not task["skill"]:
         raise ChoiceError(f"{action}: {dict(given)!r} is not a task with a skill")
-    if given.get("priority") and "urgency" not in task:
-        task["urgency"] = max(0, min(1000, round(500 + 50 * given["priority"])))
+    priority = given.get("priority")
+    is_number = isinstance(priority, int | float) and not isinstance(priority, bool) and priority == priority
+    if priority is not None and not is_number:
+        raise ChoiceError(f"{action}: priority must be a number, not {priority!r}")
+    if priority and "urgency" not in task:
+        task["urgency"] = round(500 + 50 * max(-10, min(10, priority)))
     if given.get("resource_hint"):
         task["input"] = {**(task.get("input") or {}), "resource_hint": given["resource_hint"]}
     placement = {

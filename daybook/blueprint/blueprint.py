@@ -21,7 +21,7 @@ from daybook.blueprint.conditions import Condition
 from daybook.blueprint.context import ARGUMENTS, DictStore, JobContext
 from daybook.blueprint.drawing import dot_of
 from daybook.blueprint.endpoints import endpoint_of, endpoint_problem
-from daybook.blueprint.schemas import problem_of, schema_of
+from daybook.blueprint.schemas import problem_of, schema_of, schemas_problem
 from daybook.blueprint.targets import targets_of
 from daybook.errors import BlueprintError
 
@@ -224,7 +224,9 @@ class Blueprint:
 
     def graph(self) -> dict[str, Any]:
         """The workflow's graph. Raises BlueprintError that names the state when something cannot be."""
-        problem = endpoint_problem(self.api_version, self.api_endpoint)
+        problem = endpoint_problem(self.api_version, self.api_endpoint) or schemas_problem(
+            self.input_schema, self.output_schema, self.events_schema
+        )
         if problem is not None:
             raise BlueprintError(self.name, problem)
         named, closed = self._targets()
@@ -236,6 +238,9 @@ class Blueprint:
             on_error = self.states[name].on_error
             if on_error is not None and on_error not in self.states:
                 raise BlueprintError(self.name, f"it leads to {on_error!r}, which is no state", name)
+        for name, state in self.states.items():
+            if state.outcome is None and any(targets_of(handler).is_empty for handler in state.handlers()):
+                raise BlueprintError(self.name, "its handler is empty, and it is no end state", name)
         if closed:
             self._check_reached(start, named)
         return self._document(start, named)

@@ -180,7 +180,7 @@ async def _serve(host: Host, answers: BinaryIO) -> None:
         def say(said: dict[str, Any]) -> None:
             _write(answers, writing, {**said, "id": asked["id"]})
 
-        say(await host.run(asked, say))
+        _write(answers, writing, {**await host.run(asked, say), "id": asked["id"]}, asked)
 
     while True:
         asked = orjson.loads(await lines.get())
@@ -203,16 +203,19 @@ def error_of(blueprint: str, state: str, error: BaseException) -> dict[str, Any]
     return {
         "kind": "transient",
         "code": type(error).__name__,
-        "message": f"{where}: {error}" if str(error) else where,
+        "message": f"{where}: {type(error).__name__}" + (f": {error}" if str(error) else ""),
         "details": {"traceback": trace},
     }
 
 
-def _write(answers: BinaryIO, writing: threading.Lock, said: dict[str, Any]) -> None:
+def _write(
+    answers: BinaryIO, writing: threading.Lock, said: dict[str, Any], asked: Mapping[str, Any] | None = None
+) -> None:
     try:
         line = orjson.dumps(said)
     except TypeError as problem:
-        message = f"the action is not JSON: {problem}"
+        where = f"blueprint {asked['blueprint']!r}, state {asked['state']!r}: " if asked else ""
+        message = f"{where}the action is not JSON: {problem}"
         error = {"kind": "contract_violation", "code": "not_json", "message": message}
         line = orjson.dumps({"error": error, "id": said["id"]})
     with writing:

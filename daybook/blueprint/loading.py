@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import orjson
+
 from daybook.blueprint.blueprint import Blueprint
 from daybook.errors import BlueprintError
 
@@ -67,6 +69,11 @@ def load_source(source: str, file: Path, shown: str, catalog: Catalog) -> None:
         return
     found = [value for value in vars(module).values() if isinstance(value, Blueprint)]
     for blueprint in dict.fromkeys(found):
+        name: Any = blueprint.name  # whatever the file says
+        if not isinstance(name, str):
+            text = f"the name of a blueprint is a text, not {name!r}"
+            catalog.problems.append(BlueprintError(file.name, text))
+            continue
         known = catalog.blueprints.get(blueprint.name)
         if known is not None:
             text = f"it is in two files, {known.file} and {file.name}"
@@ -74,7 +81,13 @@ def load_source(source: str, file: Path, shown: str, catalog: Catalog) -> None:
             continue
         try:
             graph, meta = blueprint.graph(), blueprint.meta()
+            # It is published as JSON: one that cannot be must not keep the others from being told.
+            orjson.dumps([blueprint.name, graph, meta])
         except BlueprintError as error:
             catalog.problems.append(error)
+            continue
+        except Exception as error:  # noqa: BLE001 (whatever a user's blueprint says is its own problem)
+            text = f"it cannot be published: {error!r}"
+            catalog.problems.append(BlueprintError(ascii(blueprint.name)[1:-1], text))
             continue
         catalog.blueprints[blueprint.name] = Loaded(blueprint, graph, meta, file.name, digest, source)

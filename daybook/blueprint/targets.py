@@ -19,10 +19,14 @@ _AGGREGATING = {"dispatch_parallel": 1}
 
 @dataclass(slots=True)
 class Targets:
-    """States that are named literally; `open` when there may be others, or the source cannot be read."""
+    """States that are named literally; `open` when there may be others, or the source cannot be read.
+
+    `is_empty`: the handler does nothing at all.
+    """
 
     states: list[str] = field(default_factory=list)
     open: bool = False
+    is_empty: bool = False
 
 
 def targets_of(function: Callable[..., Any]) -> Targets:
@@ -33,11 +37,23 @@ def targets_of(function: Callable[..., Any]) -> Targets:
     except (OSError, TypeError, SyntaxError):
         found.open = True
         return found
+    found.is_empty = _is_empty(tree)
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         if isinstance(call.func, ast.Attribute):
             _read(call, call.func.attr, found)
     found.states = list(dict.fromkeys(found.states))
     return found
+
+
+def _is_empty(tree: ast.Module) -> bool:
+    """Whether the function of the source has a body of docstrings, `pass`, `...` and bare returns only."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return len(functions) == 1 and all(
+        isinstance(line, ast.Pass)
+        or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        or (isinstance(line, ast.Return) and (line.value is None or isinstance(line.value, ast.Constant)))
+        for line in functions[0].body
+    )
 
 
 def _read(call: ast.Call, name: str, found: Targets) -> None:

@@ -143,7 +143,11 @@ class BlueprintJob:
     @property
     def error_message(self) -> str | None:
         error = self.summary.error
-        return None if error is None else str(error.get("message") or error.get("kind"))
+        if error is None:
+            return None
+        message = str(error.get("message") or error.get("kind"))
+        # People know the state, not the node behind it.
+        return message.replace(f"{self.node}{END}", str(self.node))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ STRATEGIES: Final[tuple[Strategy, ...]] = (
 )
 
 Facts = Mapping[str, Json]
+MOST_THINGS: Final = 64
+"""Devices, or artifacts, that a task may ask for."""
 ANY_VERSION: Final = ("any", "unknown")
 
 
@@ -149,8 +151,7 @@ def _value(candidate: Candidate, skill: str) -> float:
 
 
 def _equal(skill: Facts, wanted: Facts) -> bool:
-    own = skill.get("properties")
-    properties = own if isinstance(own, Mapping) else {}
+    properties = _known(skill)
     return all(skill.get(name, properties.get(name)) == value for name, value in wanted.items())
 
 
@@ -170,13 +171,23 @@ def _is_enough(own: Json, wanted: Json) -> bool:
 
 
 def _has_devices(own: Sequence[Facts], wanted: Sequence[Facts]) -> bool:
-    """Each wanted device is another one of the worker's."""
-    if not wanted:
-        return True
-    return len(wanted) <= len(own) and any(
-        _is_device(device, wanted[0]) and _has_devices([*own[:i], *own[i + 1 :]], wanted[1:])
-        for i, device in enumerate(own)
-    )
+    """Each wanted device is another one of the worker's: a matching, found by augmenting paths.
+
+    To try all ways in turn would take factorial time where one device is missing.
+    """
+    given: dict[int, int] = {}
+
+    def find(number: int, looked_at: set[int]) -> bool:
+        for place, device in enumerate(own):
+            if place in looked_at or not _is_device(device, wanted[number]):
+                continue
+            looked_at.add(place)
+            if place not in given or find(given[place], looked_at):
+                given[place] = number
+                return True
+        return False
+
+    return len(wanted) <= len(own) and all(find(number, set()) for number in range(len(wanted)))
 
 
 def _is_device(own: Facts, wanted: Facts) -> bool:
@@ -185,7 +196,7 @@ def _is_device(own: Facts, wanted: Facts) -> bool:
         wanted.get("type") in (None, "", own.get("type"))
         and wanted_model.lower() in model.lower()
         and wanted.get("id") in (None, "", own.get("id"))
-        and _meets(_mapping(own, "properties"), _mapping(wanted, "properties"))
+        and _meets(_known(own), _mapping(wanted, "properties"))
     )
 
 
@@ -199,8 +210,14 @@ def _is_artifact(own: Facts, wanted: Facts) -> bool:
     return (
         own.get("name") == wanted.get("name")
         and wanted.get("version") in (None, *ANY_VERSION, own.get("version"))
-        and _meets(_mapping(own, "properties"), _mapping(wanted, "properties"))
+        and _meets(_known(own), _mapping(wanted, "properties"))
     )
+
+
+def _known(own: Facts) -> Facts:
+    """The properties of a worker's thing; whatever else it says there is none."""
+    properties = own.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
 
 
 def _strategy(placement: Facts) -> Strategy:
@@ -221,13 +238,18 @@ def _mapping(facts: Facts, name: str) -> dict[str, Json]:
 
 
 def _facts(facts: Facts, name: str) -> list[Facts]:
-    """A list of things; a thing that is only a name stands for that."""
+    """A list of things; a thing that is only a name stands for that. Raises InvalidValue."""
     value = facts.get(name)
     if value is None:
         return []
     if not isinstance(value, list):
         raise InvalidValue(f"placement: {name} must be a list, not {value!r}")
-    return [each if isinstance(each, dict) else {"name": each} for each in value]
+    things: list[Facts] = [each if isinstance(each, dict) else {"name": each} for each in value]
+    if len(things) > MOST_THINGS:
+        raise InvalidValue(f"placement: {name} must be at most {MOST_THINGS}, not {len(things)}")
+    for thing in things:
+        _mapping(thing, "properties")
+    return things
 
 
 def _text(facts: Facts, name: str) -> str | None:

@@ -34,7 +34,8 @@ class Member:
     """A worker that is here. `heard` and `known_since` are monotonic seconds.
 
     `is_guessed`: it was never registered here, its poll told its skills. `lists_tasks`: it said what it
-    works on. `beats`: it shows now and then that it lives.
+    works on. `beats`: it shows now and then that it lives. `said_hot` and `said_available` are of its last
+    beat, None when none told.
     """
 
     profile: Profile
@@ -46,7 +47,8 @@ class Member:
     status: str = "idle"
     usage: Mapping[str, Any] = field(default_factory=dict)
     listed: Sequence[str] = ()
-    hot: frozenset[str] = frozenset()
+    said_hot: frozenset[str] | None = None
+    said_available: Sequence[str] | None = None
     is_guessed: bool = False
     has_left: bool = False
     lists_tasks: bool = False
@@ -56,6 +58,16 @@ class Member:
     @property
     def name(self) -> str:
         return self.profile.name
+
+    @property
+    def hot(self) -> frozenset[str]:
+        """The skills that it has loaded: as its last beat said, else as it registered."""
+        return self.profile.candidate.hot if self.said_hot is None else self.said_hot
+
+    def preferences(self) -> dict[str, tuple[bool, float]]:
+        """How it ranks for each of its skills, least first: those that it has loaded, then by price."""
+        hot, candidate = self.hot, self.profile.candidate
+        return {skill: (skill not in hot, candidate.cost(skill)) for skill in self.profile.skills}
 
     def contract(self, skill: str) -> Contract:
         """What it promised of a skill."""
@@ -78,7 +90,7 @@ class Member:
             artifacts=known.artifacts,
             extra=known.extra,
             costs=known.costs,
-            hot=self.hot or known.hot,
+            hot=self.hot,
             running=len(self.runs),
             reputation=known.reputation,
         )
@@ -95,3 +107,5 @@ class WorkerView:
     listed: Sequence[str]
     running: int
     polls: int
+    hot: frozenset[str] | None = None
+    available: Sequence[str] | None = None

@@ -2,9 +2,17 @@
 
 import asyncio
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, TypeAlias
 
 from services.api.gateway.tasks import Handed
+
+Preference: TypeAlias = tuple[bool, float]
+"""Who is preferred for a skill, least first: whether the worker has yet to load it, and what it costs."""
+INDIFFERENT: Final[Preference] = (True, float("inf"))
+MOST_COMPARED: Final = 50
+"""Of the polls that wait for a skill whose workers differ, so many are looked at."""
 
 
 class Poll:
@@ -45,6 +53,7 @@ class Room:
         self._by_worker: dict[str, dict[int, Poll]] = {}
         self._demand: dict[str, float] = {}
         self._deadlines: list[tuple[float, Poll]] = []
+        self._preferences: dict[str, dict[str, Preference]] = {}
         self._number = 0
 
     def __len__(self) -> int:
@@ -56,6 +65,15 @@ class Room:
         """A poll that is not waiting yet."""
         self._number += 1
         return Poll(worker, skills, deadline, answer, self._number)
+
+    def prefer(self, worker: str, skills: Mapping[str, Preference]) -> None:
+        """How the worker ranks for its skills, in place of what was known of it."""
+        for skill, known in list(self._preferences.items()):
+            if known.pop(worker, None) is not None and not known:
+                del self._preferences[skill]
+        for skill, preference in skills.items():
+            if preference != INDIFFERENT:
+                self._preferences.setdefault(skill, {})[worker] = preference
 
     def wait(self, poll: Poll) -> None:
         """The poll waits for a task, at its place by the time it came."""
@@ -88,14 +106,14 @@ class Room:
                 del self._by_skill[skill], self._demand[skill]
 
     def first(self, skill: str) -> Poll | None:
-        """The poll that has waited longest for the skill."""
-        for poll in self._by_skill.get(skill, {}).values():
-            return poll
-        return None
+        """The poll of the preferred worker; of several the one that has waited longest for the skill."""
+        return self._preferred(skill, self._by_skill.get(skill, {}).values())
 
     def first_not_of(self, skill: str, but: frozenset[str]) -> Poll | None:
         """The same, leaving some workers out."""
-        return next((p for p in self._by_skill.get(skill, {}).values() if p.worker not in but), None)
+        return self._preferred(
+            skill, (p for p in self._by_skill.get(skill, {}).values() if p.worker not in but)
+        )
 
     def of(self, worker: str, skill: str) -> Poll | None:
         """The poll of a worker that has waited longest, if the skill is one that it asks for."""
@@ -122,6 +140,13 @@ class Room:
         if len(self._deadlines) > 64 + 4 * len(self):
             self._deadlines = [entry for entry in self._deadlines if entry[1].is_open]
             heapq.heapify(self._deadlines)
+
+    def _preferred(self, skill: str, waiting: Iterable[Poll]) -> Poll | None:
+        known = self._preferences.get(skill)
+        if known is None:
+            return next(iter(waiting), None)
+        some = islice(waiting, MOST_COMPARED)
+        return min(some, key=lambda poll: known.get(poll.worker, INDIFFERENT), default=None)
 
     def everyone(self) -> list[Poll]:
         return [poll for polls in self._by_worker.values() for poll in polls.values()]

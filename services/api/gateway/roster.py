@@ -67,6 +67,7 @@ class Roster:
         """A worker that is here can do something else now. Raises UnknownWorker."""
         member = self._known(profile.name)
         member.profile = profile
+        self._room.prefer(member.name, member.preferences())
         if profile.skills and not member.has_left:
             self._greeting.begin(member)
 
@@ -90,6 +91,7 @@ class Roster:
         usage: Mapping[str, Any] | None,
         listed: Sequence[str],
         hot: frozenset[str] | None,
+        available: Sequence[str] | None = None,
     ) -> list[Key]:
         """What the worker says it works on; the answer is what it may stop. Raises UnknownWorker."""
         member = self._known(name)
@@ -97,8 +99,11 @@ class Roster:
         member.status, member.listed, member.lists_tasks = status, listed, True
         if usage is not None:
             member.usage = usage
-        if hot is not None:
-            member.hot = hot
+        if hot is not None and hot != member.said_hot:
+            member.said_hot = hot
+            self._room.prefer(name, member.preferences())
+        if available is not None:
+            member.said_available = available
         return [key for key in working_on if self._hear(member, key).cancelled]
 
     def is_hot(self, name: str, skill: str) -> bool:
@@ -130,6 +135,8 @@ class Roster:
                 member.listed,
                 len(member.runs),
                 self._room.count(member.name),
+                member.said_hot,
+                member.said_available,
             )
             for member in sorted(self._members.values(), key=lambda member: member.name)
             if not member.has_left
@@ -208,6 +215,7 @@ class Roster:
         if before is not None:
             member.runs = before.runs
         self._members[profile.name] = member
+        self._room.prefer(profile.name, member.preferences())
         self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name
         self._changed(profile.name)
         return member
@@ -215,6 +223,7 @@ class Roster:
     def _forget(self, member: Member) -> None:
         if self._members.get(member.name) is member:
             del self._members[member.name]
+            self._room.prefer(member.name, {})
             del self._by_token[subjects.id_token(worker_id(member.name))]
             self._changed(member.name)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shared.domain.errors import InvalidValue
-from shared.domain.job.spec import check_seconds, check_urgency
+from shared.domain.job.spec import check_seconds, check_text, check_urgency
 from shared.domain.placement import needs_of
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import NORMAL_URGENCY, Json
@@ -138,8 +138,12 @@ def check(action: Action) -> None:
             raise InvalidValue(f"Parallel: failures must be fail or collect, not {failures!r}")
         case AwaitApproval(transitions=transitions) if not transitions:
             raise InvalidValue("AwaitApproval needs transitions, one for each decision")
-        case AwaitApproval(timeout=timeout):
+        case AwaitApproval(timeout=timeout, message=message):
             check_seconds("timeout", timeout)
+            check_text("message", message)
+        case RunWorkflow(dispatch_timeout=dispatch, result_timeout=result):
+            check_seconds("dispatch_timeout", dispatch)
+            check_seconds("result_timeout", result)
 
 
 def _check_task(task: TaskSpec) -> None:
@@ -148,6 +152,10 @@ def _check_task(task: TaskSpec) -> None:
     check_urgency(NORMAL_URGENCY if task.urgency is None else task.urgency)
     check_seconds("dispatch_timeout", task.dispatch_timeout)
     check_seconds("run_timeout", task.run_timeout)
+    check_seconds("result_timeout", task.result_timeout)
+    check_text("name", task.name)
+    if task.retry is not None and not isinstance(task.retry, Mapping):
+        raise InvalidValue(f"retry must be an object, not {task.retry!r}")
     RetryPolicy.of(task.retry)
     if task.placement is not None:
         needs_of(task.placement)

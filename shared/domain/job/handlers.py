@@ -35,7 +35,8 @@ def act(job: "Job", activation: int, action: Action, facts: Facts) -> None:
     try:
         actions.check(action)
     except InvalidValue as problem:
-        error = TaskError("contract_violation", str(problem), "invalid_action")
+        why = f"node {handling.node!r}: {problem}"
+        error = TaskError("contract_violation", why, "invalid_action")
         failed(job, activation, error, facts, None)
         return
     walk = Walk(job, facts)

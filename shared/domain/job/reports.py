@@ -18,8 +18,8 @@ def objection(job: JobState, task_id: int, attempt: int, worker: str) -> str | N
     if attempt != task.attempt:
         return "stale"
     match task.status:
-        case "cancelled":
-            return "cancelled"
+        case "cancelled":  # not by hand: its time ran out with the job's, or the job went on without it
+            return "late" if job.ended is Status.TIMED_OUT else "stale"
         case "succeeded" | "failed":
             return "finished"
         case "queued" | "retry_scheduled":

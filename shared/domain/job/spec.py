@@ -124,13 +124,29 @@ def allowed_skills(policy: dict[str, Json]) -> list[str] | None:
     return [str(name) for name in allowed]
 
 
-def check_urgency(urgency: int) -> None:
-    """Raises InvalidValue for what is no urgency."""
-    if not LEAST_URGENT <= urgency <= MOST_URGENT:
-        raise InvalidValue(f"urgency must be from {LEAST_URGENT} to {MOST_URGENT}, not {urgency}")
+def check_urgency(urgency: object) -> None:
+    """Raises InvalidValue for what is no urgency, whatever it is: handlers say anything."""
+    if (
+        isinstance(urgency, bool)
+        or not isinstance(urgency, int)
+        or not LEAST_URGENT <= urgency <= MOST_URGENT
+    ):
+        raise InvalidValue(f"urgency must be from {LEAST_URGENT} to {MOST_URGENT}, not {urgency!r}")
 
 
-def check_seconds(name: str, seconds: float | None) -> None:
-    """Raises InvalidValue for what is no span of time."""
-    if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
-        raise InvalidValue(f"{name} must be a number of seconds above 0, not {seconds}")
+def check_seconds(name: str, seconds: object) -> None:
+    """Raises InvalidValue for what is no span of time, whatever it is; None is none."""
+    if seconds is None:
+        return
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not 0 < seconds <= LONGEST_SECONDS
+    ):
+        raise InvalidValue(f"{name} must be a number of seconds above 0, not {seconds!r}")
+
+
+def check_text(name: str, text: object) -> None:
+    """Raises InvalidValue for what is no text; None is none."""
+    if text is not None and not isinstance(text, str):
+        raise InvalidValue(f"{name} must be a text, not {text!r}")

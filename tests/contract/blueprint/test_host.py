@@ -106,10 +106,10 @@ async def test_a_handler_sees_the_job(host: HandlerHost) -> None:
 @pytest.mark.parametrize(
     ("how", "kind", "code", "text"),
     [
-        ("raise", "transient", "ValueError", "blueprint 'order', state 'check': no such luck"),
+        ("raise", "transient", "ValueError", "blueprint 'order', state 'check': ValueError: no such luck"),
         ("refuse", "invalid_input", "nope", "blueprint 'order', state 'check': not this"),
-        ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': bye"),
-        ("odd", "contract_violation", "not_json", "the action is not JSON"),
+        ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': SystemExit: bye"),
+        ("odd", "contract_violation", "not_json", "blueprint 'order', state 'check': the action is not JSON"),
         ("nothing", "contract_violation", "blueprint", "state 'check': its handler chose no action"),
         ("die", "transient", "handler_died", "ended with status 9"),
     ],
@@ -341,6 +341,34 @@ async def test_an_unknown_blueprint_or_state_is_named(host: HandlerHost) -> None
         await host.run("nobody", "check", VIEW)
     with pytest.raises(HandlerFailed, match="blueprint 'order', state 'nowhere': there is no such state"):
         await host.run("order", "nowhere", VIEW)
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "why"),
+    [
+        ("five.py", "Blueprint(5)", "'five.py': the name of a blueprint is a text, not 5"),
+        ("odd.py", r'Blueprint("odd\udc80")', "cannot be published"),
+        (
+            "schema.py",
+            'Blueprint("schema", input_schema={"enum": {1, 2}})',
+            "'schema': its input_schema cannot be used",
+        ),
+        ("many.py", 'Blueprint("many", max_transitions=object())', "'many': it cannot be published"),
+        (
+            "event.py",
+            'Blueprint("event"); bp.event("e", {"default": {1}})',
+            "its schema of the event 'e' cannot be used",
+        ),
+    ],
+)
+async def test_a_blueprint_that_cannot_be_published_keeps_no_other_from_it(
+    host: HandlerHost, folder: Path, file: str, changed: str, why: str
+) -> None:
+    (folder / file).write_text(CODE.replace('Blueprint("order")', changed))
+    sources, problems = await host.sources()
+    assert [source.name for source in sources] == ["order"]
+    (problem,) = problems
+    assert why in problem
 
 
 async def test_an_older_text_runs_beside_the_newest_also_when_its_file_is_gone(

@@ -69,6 +69,8 @@ async def test_how_deep_jobs_nest_is_a_setting(tmp_path: Path) -> None:
     [
         (b"", "Invalid JSON body"),
         (b"{nope", "Invalid JSON body"),
+        (b'[{"initial_data": {}}]', "Invalid JSON body"),
+        (b"null", "Invalid JSON body"),
         (b'{"initial_data": "s"}', "'initial_data' must be an object"),
         (b'{"dispatch_timeout": -1}', "'dispatch_timeout' must be a number of seconds above 0"),
         (b'{"result_timeout": true}', "'result_timeout' must be a number of seconds above 0"),
@@ -85,6 +87,34 @@ async def test_a_wrong_body_is_told_what_is_wrong(body: bytes, text: str, tmp_pa
         assert answer.status_code == 400
         assert answer.json()["error"].startswith(text)
         assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/api/v1/nothing", 404, None),
+        ("GET", "/api/v1/jobs/x/nothing", 404, None),
+        ("DELETE", "/api/v1/jobs/x", 405, "GET, HEAD"),
+        ("PUT", "/api/v1/jobs/flow", 405, "GET, HEAD, POST"),
+        ("PATCH", "/api/v1/dashboard", 405, "GET, HEAD"),
+        ("GET", "/api/v1/jobs/x/cancel", 405, "POST"),
+    ],
+)
+async def test_a_path_that_takes_another_method_says_which_and_others_are_not_found(
+    method: str, path: str, status: int, allow: str | None, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        answer = await client.request(method, path)
+        assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
+        assert list(answer.json()) == ["error"]
+
+
+async def test_the_failure_of_an_end_state_names_the_state(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        job = await w.submit()
+        await w.act(job, GoTo("failed"))
+        await w.act(job, GoTo("failed:end"))
+        assert (await w.state(job))["error_message"] == "the job ended at 'failed'"
 
 
 async def test_an_array_is_no_body(tmp_path: Path) -> None:

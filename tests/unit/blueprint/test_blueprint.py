@@ -208,7 +208,7 @@ def test_a_misspelt_state_is_found_without_running_anything() -> None:
 
 def test_a_state_that_nothing_leads_to_is_found() -> None:
     bp = only(twice)
-    bp.state("t")(nothing)
+    bp.state("t", end=True)(nothing)
     with pytest.raises(BlueprintError, match="state 't': no state leads to it"):
         bp.graph()
 

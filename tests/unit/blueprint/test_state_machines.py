@@ -182,7 +182,21 @@ def test_a_task_is_recorded_with_all_that_was_said_of_it() -> None:
     }
 
 
-@pytest.mark.parametrize(("priority", "urgency"), [(100.0, 1000), (-100.0, 0), (-1.0, 450)])
+@pytest.mark.parametrize("priority", ["high", True, float("nan")])
+def test_a_priority_that_is_no_number_is_said_so(priority: Any) -> None:
+    with pytest.raises(BlueprintError, match="'s': dispatch_task: priority must be a number"):
+        run(lambda actions: actions.dispatch_task("a", {}, {}, priority=priority))
+
+
+@pytest.mark.parametrize("tasks", [None, 5, "ab", {"type": "a"}, [5], ["a"]])
+def test_parallel_tasks_that_are_no_list_of_tasks_are_said_so(tasks: Any) -> None:
+    with pytest.raises(BlueprintError, match="dispatch_parallel"):
+        run(lambda actions: actions.dispatch_parallel(tasks, "first"))
+
+
+@pytest.mark.parametrize(
+    ("priority", "urgency"), [(100.0, 1000), (-100.0, 0), (-1.0, 450), (1e308, 1000), (10**400, 1000)]
+)
 def test_a_priority_is_an_urgency_within_its_bounds(priority: float, urgency: int) -> None:
     task = run(lambda actions: actions.dispatch_task("a", {}, {}, priority=priority))["task"]
     assert task["urgency"] == urgency
@@ -413,7 +427,7 @@ def test_a_state_that_only_an_event_leads_to_is_reached() -> None:
     bp.handler("alarmed")(alarmed)
     bp.handler("end", is_end=True)(run_nothing)
     bp.validate()
-    bp.handler("island")(run_nothing)
+    bp.handler("island", is_end=True)(run_nothing)
     with pytest.raises(BlueprintError, match="state 'island': no state leads to it"):
         bp.validate()
 
@@ -470,3 +484,46 @@ def test_an_endpoint_that_is_somebody_elses_is_refused_with_the_blueprint(
     bp.handler("s", is_start=True)(run_nothing)
     with pytest.raises(BlueprintError, match=f"blueprint 'b': .*{text}"):
         bp.validate()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"input_schema": {"type": "nonsense"}}, "its input_schema cannot be used: .*nonsense"),
+        ({"output_schema": {"properties": {"x": {"pattern": "(("}}}}, "its output_schema cannot be used"),
+        ({"input_schema": {"$ref": "http://127.0.0.1:1/x"}}, "its input_schema cannot be used: .*disabled"),
+        ({"input_schema": {"enum": {1}}}, "its input_schema cannot be used: .*serializable"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_when_the_blueprint_is_registered(
+    options: dict[str, Any], why: str
+) -> None:
+    bp = Blueprint("b", **options)
+    bp.handler("only", is_start=True, is_end=True)(run_nothing)
+    with pytest.raises(BlueprintError, match=why):
+        bp.validate()
+
+
+def test_the_schema_of_an_event_is_looked_at_too() -> None:
+    bp = Blueprint("b")
+    bp.event("e", {"type": 5})
+    bp.handler("only", is_start=True, is_end=True)(run_nothing)
+    with pytest.raises(BlueprintError, match="its schema of the event 'e' cannot be used"):
+        bp.validate()
+
+
+def test_an_empty_handler_is_refused_when_the_blueprint_is_registered_unless_the_job_ends_there() -> None:
+    bp = Blueprint("b")
+
+    @bp.handler(is_start=True)
+    async def start(actions: ActionFactory) -> None:
+        actions.go_to("hollow")
+
+    @bp.handler
+    async def hollow(actions: ActionFactory) -> None:
+        """Somebody forgot it."""
+
+    with pytest.raises(BlueprintError, match="blueprint 'b', state 'hollow': its handler is empty"):
+        bp.validate()
+    bp.states["hollow"].outcome = "succeeded"
+    bp.validate()

@@ -56,7 +56,7 @@ def test_any_takes_the_first_and_cancels_the_late() -> None:
         "JobSucceeded",
     ]
     assert story.job.output == [1]
-    assert story.job.succeed(1, 1, "w1", 0, story.facts).reason == "cancelled"
+    assert story.job.succeed(1, 1, "w1", 0, story.facts).reason == "stale"
 
 
 def test_n_waits_for_n() -> None:

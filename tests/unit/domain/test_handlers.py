@@ -96,10 +96,19 @@ def test_a_handler_that_names_a_stranger_breaks_the_contract(action: Action) -> 
         Parallel((TaskSpec("s"),), "good", failures="maybe"),
         Parallel((TaskSpec("s"), TaskSpec("")), "good"),
         Dispatch(TaskSpec("s", retry={"max_attempts": 0}), {"success": "good"}),
+        Dispatch(TaskSpec("s", retry=5), {"success": "good"}),  # type: ignore[arg-type]
         Dispatch(TaskSpec("s", urgency=2000), {"success": "good"}),
+        Dispatch(TaskSpec("s", urgency="high"), {"success": "good"}),  # type: ignore[arg-type]
         Dispatch(TaskSpec("s", run_timeout=-1), {"success": "good"}),
+        Dispatch(TaskSpec("s", run_timeout="9"), {"success": "good"}),  # type: ignore[arg-type]
+        Dispatch(TaskSpec("s", dispatch_timeout=True), {"success": "good"}),
+        Dispatch(TaskSpec("s", result_timeout=-1), {"success": "good"}),
+        Parallel((TaskSpec("s", name=5),), "good"),  # type: ignore[arg-type]
         AwaitApproval("a", {}),
         AwaitApproval("a", {"yes": "good"}, timeout=0),
+        AwaitApproval("a", {"yes": "good"}, message={"text": "?"}),  # type: ignore[arg-type]
+        RunWorkflow("w", {"success": "good"}, dispatch_timeout="soon"),  # type: ignore[arg-type]
+        RunWorkflow("w", {"success": "good"}, result_timeout=-5),
     ],
 )
 def test_an_action_that_means_nothing_is_a_failure_of_its_handler(action: Action) -> None:
@@ -107,6 +116,7 @@ def test_an_action_that_means_nothing_is_a_failure_of_its_handler(action: Action
     assert story.events() == ["HandlerFailed", "JobFailed"]
     assert story.job.error is not None
     assert story.job.error["code"] == "invalid_action"
+    assert story.job.error["message"].startswith("node 'first': ")  # type: ignore[union-attr]
 
 
 def test_a_dispatched_task_takes_the_transition_of_its_port() -> None:

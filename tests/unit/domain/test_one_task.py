@@ -153,6 +153,7 @@ def test_the_deadline_ends_the_job_whatever_runs() -> None:
     job.expire(at(6))
     assert names(job) == ["TaskClaimed", "TaskCancelled", "JobTimedOut"]
     assert job.status is Status.TIMED_OUT
+    assert job.succeed(1, 1, "w1", 7, at(7)) == Verdict(False, "late")
 
 
 def test_a_chain_hands_the_output_of_one_task_to_the_next() -> None:

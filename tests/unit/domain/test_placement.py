@@ -1,6 +1,7 @@
 """Which worker a placed task goes to."""
 
 from collections.abc import Mapping
+from time import process_time
 
 import pytest
 
@@ -86,6 +87,33 @@ def test_a_worker_that_lacks_something_does_not_fit(placement: Mapping[str, Json
     assert not fits(STRONG, "render", needs_of(placement))
 
 
+def test_a_worker_that_says_nonsense_of_its_things_only_does_not_fit() -> None:
+    odd = worker(
+        devices=[{"type": "gpu", "properties": "24 GB"}], artifacts=[{"name": "llama", "properties": 7}]
+    )
+    assert fits(
+        odd, "render", needs_of({"resources": {"devices": [{"type": "gpu"}]}, "artifacts": ["llama"]})
+    )
+    wanted: dict[str, Json] = {"devices": [{"type": "gpu", "properties": {"vram_gb": 1}}]}
+    assert not fits(odd, "render", needs_of({"resources": wanted}))
+    assert not fits(odd, "render", needs_of({"artifacts": [{"name": "llama", "properties": {"size": 1}}]}))
+
+
+def test_a_device_that_is_picky_gets_the_one_that_an_easy_one_would_have_taken() -> None:
+    easy: dict[str, Json] = {"type": "gpu"}
+    picky: dict[str, Json] = {"type": "gpu", "properties": {"vram_gb": 24}}
+    assert fits(STRONG, "render", needs_of({"resources": {"devices": [easy, picky]}}))
+
+
+def test_many_devices_of_which_one_is_missing_are_compared_in_no_time() -> None:
+    big, small = {"type": "gpu", "properties": {"vram_gb": 24}}, {"type": "gpu"}
+    many = worker(devices=[*[big] * 29, *[small] * 31])
+    began = process_time()
+    assert not fits(many, "render", needs_of({"resources": {"devices": [big] * 30}}))  # type: ignore[list-item]
+    assert fits(many, "render", needs_of({"resources": {"devices": [big] * 29}}))  # type: ignore[list-item]
+    assert process_time() - began < 5
+
+
 def test_what_a_skill_has_of_its_own_may_be_asked_for() -> None:
     skilled = worker(skills={"render": {"properties": {"precision": "fp8"}}})
     assert fits(skilled, "render", needs_of({"resources": {"skill": {"precision": "fp8"}}}))
@@ -109,6 +137,9 @@ def test_an_unknown_price_is_above_every_limit() -> None:
         ({"max_cost": True}, "max_cost"),
         ({"resources": []}, "resources"),
         ({"artifacts": {"name": "llama"}}, "artifacts"),
+        ({"artifacts": ["llama"] * 65}, "artifacts"),
+        ({"artifacts": [{"name": "llama", "properties": 5}]}, "properties"),
+        ({"resources": {"devices": [{"type": "gpu", "properties": ["vram_gb"]}]}}, "properties"),
     ],
 )
 def test_needs_that_make_no_sense_are_refused(placement: Mapping[str, Json], word: str) -> None:

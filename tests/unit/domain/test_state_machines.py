@@ -153,8 +153,8 @@ def test_an_event_with_a_transition_leaves_the_task_and_moves_the_job() -> None:
     assert emitted(story, "alarm", {"heat": 90}, "e1").accepted
     assert story.events() == ["EventEmitted", "TaskCancelled", "HandlerAwaited"]
     assert (story.job.state, story.job.context) == ("failed", {"heat": 90})
-    assert emitted(story, "alarm", {"heat": 90}, "e1").reason == "cancelled"
-    assert story.job.succeed(1, 1, "w", 5, story.facts).reason == "cancelled"
+    assert emitted(story, "alarm", {"heat": 90}, "e1").reason == "stale"
+    assert story.job.succeed(1, 1, "w", 5, story.facts).reason == "stale"
 
 
 def test_an_event_of_a_task_that_is_over_is_ignored() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.api.gateway.polls import Poll, Room
+from services.api.gateway.polls import INDIFFERENT, Poll, Room
 
 
 def poll(room: Room, worker: str, *skills: str, until: float = 10.0) -> Poll:
@@ -19,6 +19,31 @@ async def test_polls_of_a_skill_are_served_in_the_order_in_which_they_came() -> 
     room.leave(first)
     assert room.first("x") is second
     assert room.first_not_of("x", frozenset({"b"})) is None
+
+
+async def test_a_worker_that_has_the_skill_loaded_is_first_then_the_cheapest_then_who_waited_longest() -> (
+    None
+):
+    room = Room()
+    plain, dear, cheap, hot = (poll(room, name, "x", "y") for name in ("plain", "dear", "cheap", "hot"))
+    room.prefer("dear", {"x": (True, 9.0), "y": INDIFFERENT})
+    room.prefer("cheap", {"x": (True, 1.0)})
+    room.prefer("hot", {"x": (False, 5.0)})
+    assert room.first("y") is plain
+    assert room.first_not_of("x", frozenset({"hot"})) is cheap
+    for expected in (hot, cheap, dear, plain):
+        assert room.first("x") is expected
+        room.leave(expected)
+    assert room.first("x") is None
+
+
+async def test_who_is_preferred_no_more_waits_like_any_other() -> None:
+    room = Room()
+    first, second = poll(room, "a", "x"), poll(room, "b", "x")
+    room.prefer("b", {"x": (False, 1.0)})
+    assert room.first("x") is second
+    room.prefer("b", {"x": INDIFFERENT})
+    assert room.first("x") is first
 
 
 async def test_a_poll_that_comes_back_has_its_old_place() -> None:

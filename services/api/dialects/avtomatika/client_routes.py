@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Match, Route
 
 from services.api.dialects.avtomatika import approvals, file_routes
 from services.api.dialects.avtomatika.answers import Refused, answer
@@ -45,22 +46,46 @@ class FileName(Text):
     regex = r"(?s:.*)"
 
 
+ANY: Final = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
 GRAPHVIZ: Final = "text/vnd.graphviz; charset=utf-8"
 
 
-def routes(parts: AvtomatikaParts) -> list[BaseRoute]:
+def routes(parts: AvtomatikaParts) -> list[Route]:
     """Each path with and without a version, the catch-all last."""
     register_url_convertor("apiversion", ApiVersion())
     register_url_convertor("filename", FileName())
     prefix = f"/{parts.settings.client_api_prefix}"
-    found: list[BaseRoute] = []
+    found: list[Route] = []
     for base in (f"{prefix}/{{version:apiversion}}", prefix):
         for method, path, handler in ROUTES:
             found.append(Route(base + path, guarded(parts, _bound(parts, handler)), methods=[method]))
-    for base in (f"{prefix}/{{version:apiversion}}", prefix):
-        path = base + "/{endpoint:path}"
-        found.append(Route(path, guarded(parts, _bound(parts, submit)), methods=["POST"]))
+    others = _Others(list(found))
+    for handler, methods in ((submit, ("POST",)), (others, ANY)):
+        for base in (f"{prefix}/{{version:apiversion}}", prefix):
+            path = base + "/{endpoint:path}"
+            found.append(Route(path, guarded(parts, _bound(parts, handler)), methods=methods))
     return found
+
+
+class _Others:
+    """Any other request: 405 for a path that takes another method, 404 for one that is nobody's."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self._listed = routes
+
+    async def __call__(self, parts: AvtomatikaParts, client: Client, request: Request) -> Response:
+        taken = {
+            method
+            for route in self._listed
+            if route.matches(request.scope)[0] is Match.PARTIAL
+            for method in route.methods or ()
+        }
+        version, endpoint = request.path_params.get("version"), str(request.path_params["endpoint"])
+        if await parts.endpoints.find(client.tenant, version, endpoint) is not None:
+            taken.add("POST")
+        if taken:
+            raise HTTPException(405, "Method Not Allowed", headers={"Allow": ", ".join(sorted(taken))})
+        raise Refused("Not Found", 404)
 
 
 def _bound(parts: AvtomatikaParts, handler: Handler) -> Callable[[Request, Client], Awaitable[Response]]:

@@ -59,7 +59,10 @@ def token_of(request: Request) -> str | None:
 async def document_of(parts: AvtomatikaParts, request: Request) -> Document:
     """The body, which must be an object. Its content type is nobody's business here."""
     headers = {name: value for name, value in request.scope["headers"] if name != b"content-type"}
-    return decode(_OBJECT, await read_body(request.receive, headers, parts.limits), parts.limits)
+    body = await read_body(request.receive, headers, parts.limits)
+    if not body.lstrip(_BLANK).startswith(b"{"):
+        raise Refused("Invalid JSON body", 400)
+    return decode(_OBJECT, body, parts.limits)
 
 
 async def job_commits(
@@ -87,3 +90,4 @@ async def find_job(parts: AvtomatikaParts, client: Client | None, text: str) -> 
 
 
 _OBJECT = decoder_of(Document)
+_BLANK = b" \t\r\n"

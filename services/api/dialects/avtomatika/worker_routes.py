@@ -210,6 +210,7 @@ class WorkerDoor:
             usage=beat.usage,
             listed=listed,
             hot=None if beat.hot_skills is None else frozenset(beat.hot_skills),
+            available=beat.available_skills,
         )
         answer: dict[str, Any] = {"status": "ok"}
         if beat.skills_hash is not None and beat.skills_hash != words.get("skills_hash"):
@@ -306,6 +307,8 @@ class HttpWorkers:
         return [
             {
                 **view.words,
+                **({} if view.available is None else {"available_skills": list(view.available)}),
+                **({} if view.hot is None else {"hot_skills": sorted(view.hot)}),
                 "worker_id": view.name,
                 "status": view.status,
                 "usage": dict(view.usage),

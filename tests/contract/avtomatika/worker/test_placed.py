@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.avtomatika.worker.world import World
+from tests.support.system import CLIENT_TOKEN
 
 pytestmark = pytest.mark.connected
 
@@ -49,6 +50,30 @@ async def test_the_cheapest_worker_gets_the_task(world: World) -> None:
     job = await placed(world, strategy="cheapest")
     assert (await lucky).json()["job_id"] == job
     assert (await unlucky).status_code == 204
+
+
+async def test_without_a_word_of_it_the_worker_that_has_the_skill_loaded_is_first_then_the_cheapest(
+    world: World,
+) -> None:
+    dear, cheap, hot = (world.worker(name) for name in ("dear", "cheap", "hot"))
+    name = world.named("render")
+    for worker, price in ((dear, 9), (cheap, 1), (hot, 5)):
+        await worker.register(skill(world), capabilities={"cost_per_skill": {name: price}})
+    await hot.beat({"status": "idle", "hot_skills": [name]})
+    polls = {worker.name: asyncio.ensure_future(worker.poll(3)) for worker in (dear, cheap, hot)}
+    for worker in (dear, cheap, hot):
+        assert (await worker.beat()).status_code == 200  # sent after the polls, so they wait by now
+    for best in (hot, cheap):
+        job = await world.submit(name)
+        task = (await polls.pop(best.name)).json()
+        assert task["job_id"] == job
+        await best.result(task, data={})
+    assert (await polls.pop(dear.name)).status_code == 204
+    told = await world.http.get("/api/v1/workers", headers={"X-Client-Token": CLIENT_TOKEN})
+    assert {w["worker_id"]: w.get("hot_skills") for w in told.json()}[hot.name] == [name]
+    await hot.beat({"status": "idle", "hot_skills": []})
+    told = await world.http.get("/api/v1/workers", headers={"X-Client-Token": CLIENT_TOKEN})
+    assert {w["worker_id"]: w.get("hot_skills") for w in told.json()}[hot.name] == []
 
 
 async def test_a_task_for_one_worker_waits_for_it(world: World) -> None:
