@@ -213,7 +213,7 @@ async def test_a_worker_s_skills_are_in_the_catalog(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.client() as client:
         told = [
             {"worker_id": "a", "supported_skills": [{"name": "resize", "version": "1"}]},
-            {"worker_id": "b", "supported_skills": [{"name": "resize"}, {"name": "blur"}]},
+            {"worker_id": "b", "supported_skills": [{"name": "resize"}, "blur"]},
         ]
         w.workers.told = told
         catalog = (await client.get("/api/v1/workers/catalog")).json()
