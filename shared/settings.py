@@ -42,6 +42,14 @@ class SettingsError(Exception):
         self.problems = problems
 
 
+class UnusableFile(SettingsError):
+    """A file that a setting names cannot be used. The message names it, says why, and shows no secret."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])
+        self.args = (problem,)
+
+
 def _named(name: str, *foreign: str) -> AliasChoices:
     return AliasChoices(PREFIX + name.upper(), *foreign)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.quotas import Quotas
+from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ LOOK_SECONDS: Final = 1.0
 """How often a request looks whether the file has changed."""
 
 
-class BadClients(Exception):
-    """The file cannot be used. The message says why and shows no token."""
+class BadClients(UnusableFile):
+    """The file of the clients cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ import orjson
 from shared.application.ids import derived_id
 from shared.broker.counters import Uses
 from shared.broker.subjects import use
-from shared.settings import Settings
+from shared.settings import Settings, UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Denied(Exception):
         self.status, self.text, self.why = status, text, why
 
 
-class UnreadableWorkers(Exception):
+class UnreadableWorkers(UnusableFile):
     """The file with the workers' tokens cannot be used."""
 
 
