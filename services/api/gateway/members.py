@@ -34,7 +34,7 @@ class Member:
     """A worker that is here. `heard` and `known_since` are monotonic seconds.
 
     `is_guessed`: it was never registered here, its poll told its skills. `lists_tasks`: it said what it
-    works on. `beats`: it shows now and then that it lives.
+    works on. `beats`: it shows now and then that it lives. `said` is what else its last heartbeat said of it.
     """
 
     profile: Profile
@@ -46,6 +46,7 @@ class Member:
     status: str = "idle"
     usage: Mapping[str, Any] = field(default_factory=dict)
     listed: Sequence[str] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
     hot: frozenset[str] = frozenset()
     is_guessed: bool = False
     has_left: bool = False
@@ -86,7 +87,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as it is shown: its own words, and what it said last."""
+    """A worker as it is shown: its own words, newer ones instead of older ones, and what it said last."""
 
     name: str
     words: Mapping[str, Any]

@@ -90,8 +90,11 @@ class Roster:
         usage: Mapping[str, Any] | None,
         listed: Sequence[str],
         hot: frozenset[str] | None,
+        said: Mapping[str, Any] | None = None,
     ) -> list[Key]:
-        """What the worker says it works on; the answer is what it may stop. Raises UnknownWorker."""
+        """What the worker says it works on; the answer is what it may stop. `said` is shown instead of the
+        same members of its registration. Raises UnknownWorker.
+        """
         member = self._known(name)
         self._alive(member)
         member.status, member.listed, member.lists_tasks = status, listed, True
@@ -99,6 +102,8 @@ class Roster:
             member.usage = usage
         if hot is not None:
             member.hot = hot
+        if said:
+            member.said = {**member.said, **said}
         return [key for key in working_on if self._hear(member, key).cancelled]
 
     def is_hot(self, name: str, skill: str) -> bool:
@@ -124,7 +129,7 @@ class Roster:
         return [
             WorkerView(
                 member.name,
-                member.profile.words,
+                {**member.profile.words, **member.said},
                 member.status,
                 member.usage,
                 member.listed,

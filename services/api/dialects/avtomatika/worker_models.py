@@ -57,7 +57,9 @@ class Heartbeat(msgspec.Struct):
     usage: Object | None = None
     current_tasks: list[str] | None = None
     supported_skills: list[Skill | Name] | None = None
+    available_skills: list[str] | None = None
     hot_skills: list[str] | None = None
+    timestamp: int | float | None = None
     skills_hash: str | None = None
 
 

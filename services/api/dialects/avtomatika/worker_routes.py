@@ -210,6 +210,7 @@ class WorkerDoor:
             usage=beat.usage,
             listed=listed,
             hot=None if beat.hot_skills is None else frozenset(beat.hot_skills),
+            said=translation.said_of(beat),
         )
         answer: dict[str, Any] = {"status": "ok"}
         if beat.skills_hash is not None and beat.skills_hash != words.get("skills_hash"):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.api.dialects.avtomatika.task_ids import task_id_of
-from services.api.dialects.avtomatika.worker_models import Registration, Result, Skill
+from services.api.dialects.avtomatika.worker_models import Heartbeat, Registration, Result, Skill
 from services.api.gateway.contracts import Contract
 from services.api.gateway.members import DEFAULT_CONCURRENCY, MOST_CONCURRENCY, Profile
 from services.api.gateway.tasks import Handed, Run
@@ -110,6 +110,16 @@ def contracts_of(registration: Registration) -> tuple[dict[str, Contract], list[
             frozenset(skill.output_statuses or ()),
         )
     return contracts, problems
+
+
+def said_of(beat: Heartbeat) -> dict[str, Any]:
+    """What of a heartbeat stands in the list of workers instead of what the registration said."""
+    told = {
+        "available_skills": beat.available_skills,
+        "hot_skills": beat.hot_skills,
+        "timestamp": beat.timestamp,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:

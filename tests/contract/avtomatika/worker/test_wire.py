@@ -282,6 +282,18 @@ async def test_a_catalog_that_changed_is_asked_for_and_learnt(world: World) -> N
     assert (await worker.task())["job_id"] == job
 
 
+async def test_clients_see_a_worker_as_its_last_heartbeat_said_it_is(world: World) -> None:
+    worker, skill = world.worker(), world.named("echo")
+    await worker.register(skill, available_skills=[skill], hot_skills=[], timestamp=1)
+    beat = {"status": "busy", "usage": {"cpu_load_percent": 99}, "timestamp": 2}
+    await worker.beat({**beat, "available_skills": [], "hot_skills": [skill]})
+    await worker.beat({"status": "busy"})  # what it does not say stays
+    listed = (await world.client.get("/api/v1/workers")).json()
+    (shown,) = [each for each in listed if each["worker_id"] == worker.name]
+    told = {**beat, "available_skills": [], "hot_skills": [skill], "supported_skills": [skill]}
+    assert {name: shown[name] for name in told} == told
+
+
 async def test_a_worker_that_goes_offline_gets_no_more(world: World) -> None:
     worker = world.worker()
     await worker.register(world.named("echo"))
