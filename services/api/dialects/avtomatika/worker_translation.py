@@ -37,7 +37,7 @@ _MESSAGES: Final = {
     "job_not_found": "Job {job} not found (expired or deleted).",
     "stale": "Result ignored: task_id {task} is no longer active for job {job}.",
     "late": "Result ignored: it came after the deadline of task {task} of job {job}.",
-    "cancelled": "Result ignored: job {job} was cancelled.",
+    "cancelled": "Result ignored: task {task} of job {job} was cancelled.",
     "worker_mismatch": "Result ignored: task {task} of job {job} belongs to another worker.",
 }
 VIOLATION: Final = "CONTRACT_VIOLATION_ERROR"
