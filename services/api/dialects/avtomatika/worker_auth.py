@@ -229,7 +229,7 @@ class WorkerAuth:
             if _stamp(self._file) != self._seen:
                 self._read(self._file)
                 log.info("the tokens of workers were read again")
-        except (OSError, UnreadableWorkers) as problem:
+        except UnreadableWorkers as problem:
             log.error("%s; the tokens that were known still hold", problem)
 
     def _read(self, file: Path) -> None:
@@ -283,7 +283,11 @@ def _is_pattern(name: str) -> bool:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    found = file.stat()
+    """What changes when the file does; zeros when it is gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
     return found.st_mtime_ns, found.st_size
 
 
