@@ -12,6 +12,8 @@ from shared.application.schemas import Schema, UnusableSchema, schema_of
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
 
+LONGEST_POLL_SECONDS: Final = 300.0
+
 KINDS: Final[Mapping[str, ErrorKind]] = {
     "PERMANENT_ERROR": "permanent",
     "SECURITY_ERROR": "permanent",
@@ -110,6 +112,15 @@ def contracts_of(registration: Registration) -> tuple[dict[str, Contract], list[
             frozenset(skill.output_statuses or ()),
         )
     return contracts, problems
+
+
+def seconds_of(text: str | None, default: float) -> float:
+    """How long a poll is held; what makes no sense counts as not said."""
+    try:
+        seconds = float(text) if text is not None else default
+    except ValueError:
+        return default
+    return min(LONGEST_POLL_SECONDS, seconds) if seconds >= 0 else default
 
 
 def said_of(beat: Heartbeat) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from urllib.parse import quote
 
 import pytest
 
 from tests.contract.avtomatika.worker.world import World
+from tests.support.system import WORKER_TOKEN
 
 pytestmark = pytest.mark.connected
 
@@ -307,6 +309,19 @@ async def test_a_worker_that_goes_offline_gets_no_more(world: World) -> None:
 def _status(shown: object) -> object:
     assert isinstance(shown, dict)
     return shown["status"]
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 201, "é", "a.>"])
+async def test_nobody_polls_under_a_name_that_cannot_be_registered(world: World, name: str) -> None:
+    answer = await world.http.get(
+        f"/_worker/workers/{quote(name)}/tasks/next",
+        headers={"X-Worker-Token": WORKER_TOKEN},
+        params={"timeout": "0", "available_skills": world.named("echo")},
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"Invalid worker_id: '{name[:200]}'")
+    listed = (await world.client.get("/api/v1/workers")).json()
+    assert name not in [worker["worker_id"] for worker in listed]
 
 
 async def test_unknown_paths_and_methods_are_answered_in_the_dialects_form(world: World) -> None:
