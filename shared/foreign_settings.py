@@ -8,7 +8,7 @@ from shared.settings import known_variables
 MEANINGLESS: Final = {
     "REDIS_": "there is no Redis: everything is kept in the journal",
     "POSTGRES_DSN": "name a PostgreSQL for the read model with DAYBOOK_READMODEL_URL",
-    "HISTORY_DATABASE_URI": "history is the journal itself, and always there",
+    "HISTORY_": "history is the journal itself, and always there",
     "INSTANCE_ID": "processes need no names",
     "WATCHER_": "deadlines are looked at every DAYBOOK_SWEEP_SECONDS",
     "REPUTATION_": "workers have no reputation here",
@@ -19,6 +19,7 @@ MEANINGLESS: Final = {
     "AUDIT_SALT": "the journal is chained by hashes; see docs/wire.md",
     "LOG_FORMAT": "text in the dev profile, JSON in production",
     "DETAILED_API_RESPONSES": "jobs are always shown in full",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "metrics are fetched, from /_public/metrics",
     "TLS_ENABLED": "TLS is on when TLS_CERT_PATH and TLS_KEY_PATH are set",
 }
 """Variables of the original that are accepted and change nothing, and why. A name ending in _ is a prefix."""

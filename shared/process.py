@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 PARENT_PIPE = "DAYBOOK_PARENT_PIPE"
 """Names the file descriptor of a pipe whose other end only the parent holds: at its end of file we go too."""
 
+BAD_SETTINGS = 2
+"""The exit status that no further start can change."""
 ORPHAN_SECONDS = 2.0
 """What a process without its parent may still use to stop in order."""
 
@@ -61,7 +63,9 @@ def ready_file(data: Path, role: str) -> Path:
 
 
 def run(role: str, main: Callable[[Settings, Process], Awaitable[None]]) -> None:
-    """Run `main` as the process of `role` and exit: 0 when told to stop, 1 on failure, 2 on bad settings."""
+    """Run `main` as the process of `role` and exit: 0 when told to stop, 1 on failure, 2 on settings, or
+    files that they name, which cannot be used.
+    """
     try:
         settings = Settings.from_env()
         if not settings.nats_url:
@@ -71,7 +75,7 @@ def run(role: str, main: Callable[[Settings, Process], Awaitable[None]]) -> None
     except SettingsError as error:
         for problem in error.problems:
             print(f"{role}: {problem}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(BAD_SETTINGS)
     log_to_stderr(
         role,
         level=settings.log_level,
@@ -118,6 +122,10 @@ async def _serve(role: str, main: Callable[[Settings, Process], Awaitable[None]]
             log.error("cut off: it did not stop within %g s", settings.stop_seconds)
             serving.cancel()
         await serving
+    except SettingsError as error:
+        for problem in error.problems:
+            log.error("%s", problem)
+        return BAD_SETTINGS
     except (Exception, asyncio.CancelledError, SystemExit):
         # The border of the process: whatever it is, it is logged and becomes the exit status.
         log.exception("failed")

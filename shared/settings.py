@@ -42,6 +42,14 @@ class SettingsError(Exception):
         self.problems = problems
 
 
+class UnusableFile(SettingsError):
+    """A file that a setting names cannot be used. The message names it, says why, and shows no secret."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])
+        self.args = (problem,)
+
+
 def _named(name: str, *foreign: str) -> AliasChoices:
     return AliasChoices(PREFIX + name.upper(), *foreign)
 
@@ -76,7 +84,7 @@ class Settings(BaseSettings):
     """Empty: SQLite under `data`. Else the URL of a PostgreSQL."""
     blueprints: Path | None = Field(None, validation_alias=_named("blueprints", "BLUEPRINTS_DIR"))
     """The folder whose Python modules define blueprints."""
-    otlp_endpoint: str = ""
+    otlp_endpoint: str = Field("", validation_alias=_named("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"))
     """Where spans go, "http://collector:4318"; empty means nowhere."""
     log_level: str = Field("info", validation_alias=_named("log_level", "LOG_LEVEL"))
 

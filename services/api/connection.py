@@ -49,6 +49,12 @@ class SocketConnection(WebSocketsSansIOProtocol):
             self.app = known
         super().handle_connect(event)
 
+    async def send(self, message: Any) -> None:
+        """An upgrade that was refused with an answer of HTTP is over: uvicorn would log an error for each."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
 
 class Connection(HttpToolsProtocol):
     """One connection of a client."""

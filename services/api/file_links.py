@@ -158,6 +158,8 @@ def _refused(error: Exception) -> Response:
             problem = Problem("file_not_found")
         case FileTooLarge():
             problem = Problem("body_too_large", f"The limit is {error.limit} bytes.", headers=_CLOSE)
+        case UnsafeName():
+            problem = Problem("invalid", f"No file may have that name: {error.why}.")
         case FilesError():
             log.error("a file was not served: %s", error)
             problem = Problem("files_unavailable")

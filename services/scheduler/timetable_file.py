@@ -13,6 +13,7 @@ from shared.application.timetables import PublishTimetable
 from shared.broker.errors import BrokerError
 from shared.domain.errors import InvalidValue
 from shared.domain.values import Json
+from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ BY: Final = "system:scheduler"
 Entries = Mapping[str, Mapping[str, Json]]
 
 
-class BadSchedules(Exception):
+class BadSchedules(UnusableFile):
     """The file cannot be used. The message names the file, and in it each schedule that is wrong."""
 
 

@@ -104,7 +104,7 @@ class Files(Protocol):
 
         Memory does not grow with the file. Whatever stops it, an exception of `chunks`, a cancellation or
         the store, no part of the file is left. Raises FileTooLarge, also for a `size` that is announced,
-        and what `chunks` raises.
+        UnsafeName where files that are there leave no room for that name, and what `chunks` raises.
         """
         ...
 

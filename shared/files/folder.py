@@ -33,6 +33,18 @@ async def content_of(folder: Path, key: str, part: Part | None) -> Content:
     return Content(file, start, max(start, end), _Blocks(source, max(0, end - start)))
 
 
+def clash(folder: Path, key: str) -> str | None:
+    """Why there can be no such file beside those that are there; None when there can. A bucket has files
+    `a` and `a/b` side by side, a folder does not.
+    """
+    job, name = Path(*Path(key).parts[:2]), Path(*Path(key).parts[2:])
+    if (folder / key).is_dir():
+        return "it is a folder of other files"
+    if any((folder / job / parent).is_file() for parent in name.parents[:-1]):
+        return "a folder in it is a file"
+    return None
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder and all that is in it, if it is there."""
     with suppress(FileNotFoundError):

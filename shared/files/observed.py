@@ -5,14 +5,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
 
-from shared.application.files import Content, FileMissing, Files, FileTooLarge, Method, Part, StoredFile
+from shared.application.files import (
+    Content,
+    FileMissing,
+    Files,
+    FileTooLarge,
+    Method,
+    Part,
+    StoredFile,
+    UnsafeName,
+)
 
 Note = Callable[[str, str, float], None]
 """Told the operation, "success" or "error", and the seconds it took."""
 
 
 class ObservedFiles(Files):
-    """The store behind it. A file that is missing or too large is the client's affair and no error of it."""
+    """The store behind it. A file that is missing, too large or ill named is the client's affair, and no
+    error of the store.
+    """
 
     def __init__(self, files: Files, note: Note) -> None:
         self._files, self._note = files, note
@@ -63,7 +74,7 @@ class ObservedFiles(Files):
         begun = perf_counter() if begun is None else begun
         try:
             yield
-        except (FileMissing, FileTooLarge):
+        except (FileMissing, FileTooLarge, UnsafeName):
             raise
         except BaseException:
             self._note(operation, "error", perf_counter() - begun)

@@ -25,8 +25,9 @@ from shared.application.files import (
     Part,
     StoredFile,
     StoreFailed,
+    UnsafeName,
 )
-from shared.files.folder import READ_BYTES, content_of, remove_tree
+from shared.files.folder import READ_BYTES, clash, content_of, remove_tree
 from shared.files.handoff import BLOCK_BYTES, Handoff, joined, write_all
 from shared.files.links import Links
 
@@ -59,6 +60,9 @@ class ObjectFiles(Files):
         return self._bucket
 
     async def put(self, key: str, chunks: AsyncIterable[bytes], size: int | None = None) -> int:
+        why = await self._refused(key)
+        if why is not None:
+            raise UnsafeName(why)
         if size is not None and size > self._limit:
             raise FileTooLarge(self._limit)
         expected = self._limit if size is None else size
@@ -79,6 +83,9 @@ class ObjectFiles(Files):
             await asyncio.to_thread(_sync, self._folder / key)
         return length
 
+    async def _refused(self, key: str) -> str | None:
+        return None if self._folder is None else await asyncio.to_thread(clash, self._folder, key)
+
     async def get(self, key: str, part: Part | None = None) -> Content:
         async with self._room, _told():
             if self._folder is not None:
@@ -96,8 +103,13 @@ class ObjectFiles(Files):
             return Content(file, part.start, end, self._stream(found))
 
     async def head(self, key: str) -> StoredFile:
-        async with self._room, _told():
-            return _stored(await obstore.head_async(self._store, key))
+        try:
+            async with self._room, _told():
+                return _stored(await obstore.head_async(self._store, key))
+        except StoreFailed as error:
+            if await self._refused(key) is None:
+                raise
+            raise FileMissing("there is no such file") from error
 
     def link(self, key: str, method: Method, seconds: int) -> str:
         if self._links is not None:
@@ -214,7 +226,7 @@ async def _told() -> AsyncIterator[None]:
     """The library's errors as ours. Their text may hold what a store says of a request; it is for the log."""
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise FileMissing("there is no such file") from error
     except (BaseError, OSError, ValueError) as error:
         raise StoreFailed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error

@@ -34,8 +34,8 @@ class Member:
     """A worker that is here. `heard` and `known_since` are monotonic seconds.
 
     `is_guessed`: it was never registered here, its poll told its skills. `lists_tasks`: it said what it
-    works on. `beats`: it shows now and then that it lives. `said_hot` and `said_available` are of its last
-    beat, None when none told.
+    works on. `beats`: it shows now and then that it lives. `said_hot` is what its last beat that told says it
+    has loaded, `said` what else its beats said of it.
     """
 
     profile: Profile
@@ -48,7 +48,7 @@ class Member:
     usage: Mapping[str, Any] = field(default_factory=dict)
     listed: Sequence[str] = ()
     said_hot: frozenset[str] | None = None
-    said_available: Sequence[str] | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
     is_guessed: bool = False
     has_left: bool = False
     lists_tasks: bool = False
@@ -98,7 +98,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as it is shown: its own words, and what it said last."""
+    """A worker as it is shown: its own words, newer ones instead of older ones, and what it said last."""
 
     name: str
     words: Mapping[str, Any]
@@ -107,5 +107,3 @@ class WorkerView:
     listed: Sequence[str]
     running: int
     polls: int
-    hot: frozenset[str] | None = None
-    available: Sequence[str] | None = None

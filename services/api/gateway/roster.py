@@ -91,9 +91,11 @@ class Roster:
         usage: Mapping[str, Any] | None,
         listed: Sequence[str],
         hot: frozenset[str] | None,
-        available: Sequence[str] | None = None,
+        said: Mapping[str, Any] | None = None,
     ) -> list[Key]:
-        """What the worker says it works on; the answer is what it may stop. Raises UnknownWorker."""
+        """What the worker says it works on; the answer is what it may stop. `said` is shown instead of the
+        same members of its registration. Raises UnknownWorker.
+        """
         member = self._known(name)
         self._alive(member)
         member.status, member.listed, member.lists_tasks = status, listed, True
@@ -102,8 +104,8 @@ class Roster:
         if hot is not None and hot != member.said_hot:
             member.said_hot = hot
             self._room.prefer(name, member.preferences())
-        if available is not None:
-            member.said_available = available
+        if said:
+            member.said = {**member.said, **said}
         return [key for key in working_on if self._hear(member, key).cancelled]
 
     def is_hot(self, name: str, skill: str) -> bool:
@@ -129,14 +131,12 @@ class Roster:
         return [
             WorkerView(
                 member.name,
-                member.profile.words,
+                {**member.profile.words, **member.said},
                 member.status,
                 member.usage,
                 member.listed,
                 len(member.runs),
                 self._room.count(member.name),
-                member.said_hot,
-                member.said_available,
             )
             for member in sorted(self._members.values(), key=lambda member: member.name)
             if not member.has_left

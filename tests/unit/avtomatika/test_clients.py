@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -145,6 +146,8 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(
         ("[a]", "it needs a token"),
         ("[a]\ntoken = 7", "it needs a token"),
         ('[a]\ntoken_sha256 = "abc"', "not 64 hex digits"),
+        ('[a]\ntoken = "sha256:abc"', "not 64 hex digits"),
+        ('[a]\ntoken = "secret-t"\ntoken_hash = "abc"', "it needs a token"),
         ('[a]\ntoken = "t"\nmonthly_attempts = "many"', "monthly_attempts is not an integer"),
         ('[a]\ntoken = "t"\nplan = 1', "plan is not a string"),
         ('[a]\ntoken = "secret-t"\n[b]\ntoken = "secret-t"', "'b' has the token of 'a'"),
@@ -156,6 +159,17 @@ def test_a_file_that_cannot_be_used_stops_the_start(text: str, why: str, tmp_pat
     with pytest.raises(BadClients, match=why) as told:
         Clients("", file, Quotas(None, lambda: NOVEMBER))
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("said", ['token_sha256 = "{}"', 'token_hash = "{}"', 'token = "sha256:{}"'])
+def test_a_hash_of_a_token_is_no_token(said: str, tmp_path: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text("[a]\n" + said.format(hashed := sha256(b"one").hexdigest()))
+    clients = Clients("", file, Quotas(None, lambda: NOVEMBER))
+    assert clients.find("one").params == {}
+    for wrong in (hashed, f"sha256:{hashed}"):
+        with pytest.raises(Refused):
+            clients.find(wrong)
 
 
 def test_what_is_not_ours_in_a_table_is_the_client_s_own(tmp_path: Path) -> None:

@@ -214,6 +214,23 @@ async def test_a_store_that_fails_is_500_without_its_words(
     assert f"a file of job {job} was not stored" in caplog.text
 
 
+@pytest.mark.parametrize("size", [1, 6 * 1024 * 1024])
+async def test_a_name_that_others_leave_no_room_for_is_refused_not_broken(tmp_path: Path, size: int) -> None:
+    async with serving(tmp_path) as (_, client, files):
+        await client.put(f"{files}/content/in/a", content=b"kept")
+        before = kept(tmp_path)
+        for name, why in (("in", "it is a folder of other files"), ("in/a/b", "a folder in it is a file")):
+            answer = await client.put(f"{files}/content/{name}", content=b"x" * size)
+            assert (answer.status_code, answer.json()) == (400, {"error": f"Invalid filename: {why}"})
+            put = (await client.get(f"{files}/upload?filename={name}")).json()["url"]
+            answer = await client.put(put, content=b"x" * size)
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+            get = (await client.get(f"{files}/download/{name}")).headers["location"]
+            for method in ("GET", "HEAD"):
+                assert (await client.request(method, get)).status_code == 404
+        assert kept(tmp_path) == before
+
+
 async def test_operations_are_counted_and_links_are_in_no_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -71,6 +71,7 @@ async def test_how_deep_jobs_nest_is_a_setting(tmp_path: Path) -> None:
         (b"{nope", "Invalid JSON body"),
         (b'[{"initial_data": {}}]', "Invalid JSON body"),
         (b"null", "Invalid JSON body"),
+        (b"[]", "Invalid JSON body"),
         (b'{"initial_data": "s"}', "'initial_data' must be an object"),
         (b'{"dispatch_timeout": -1}', "'dispatch_timeout' must be a number of seconds above 0"),
         (b'{"result_timeout": true}', "'result_timeout' must be a number of seconds above 0"),

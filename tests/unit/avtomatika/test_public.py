@@ -213,7 +213,7 @@ async def test_a_worker_s_skills_are_in_the_catalog(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.client() as client:
         told = [
             {"worker_id": "a", "supported_skills": [{"name": "resize", "version": "1"}]},
-            {"worker_id": "b", "supported_skills": [{"name": "resize"}, {"name": "blur"}]},
+            {"worker_id": "b", "supported_skills": [{"name": "resize"}, "blur"]},
         ]
         w.workers.told = told
         catalog = (await client.get("/api/v1/workers/catalog")).json()
@@ -221,6 +221,14 @@ async def test_a_worker_s_skills_are_in_the_catalog(tmp_path: Path) -> None:
         assert catalog[1]["version"] == "1"
         reloaded = await client.post("/api/v1/admin/reload-workers")
         assert (reloaded.status_code, reloaded.json()) == (200, {"status": "worker_configs_reloaded"})
+
+
+async def test_a_workers_file_that_cannot_be_used_is_said_without_its_words(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.client() as client:
+        w.workers.unusable = "/etc/workers.toml: worker gpu-1 needs a token"
+        answer = await client.post("/api/v1/admin/reload-workers")
+        text = "The workers' file cannot be used; the tokens that were known still hold"
+        assert (answer.status_code, answer.json()) == (400, {"error": text})
 
 
 async def test_the_clients_api_can_be_left_out(tmp_path: Path) -> None:

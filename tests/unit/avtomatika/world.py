@@ -29,7 +29,7 @@ from shared.domain.job import Action, AwaitApproval, Dispatch, Facts, GoTo, Job,
 from shared.files.config import files_config
 from shared.files.observed import ObservedFiles
 from shared.files.opening import open_files, open_links
-from shared.settings import Settings
+from shared.settings import Settings, UnusableFile
 from tests.unit.api.world import World as NativeWorld
 from tests.unit.api.world import world as native_world
 
@@ -68,11 +68,14 @@ class Workers(NoWorkers):
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] | None = None
+        self.unusable = ""
 
     def registrations(self) -> list[dict[str, Any]]:
         return self.told or []
 
     def reload(self) -> bool:
+        if self.unusable:
+            raise UnusableFile(self.unusable)
         return self.told is not None
 
 

@@ -72,6 +72,32 @@ def test_a_file_that_makes_no_sense_is_refused_at_the_start(text: str, tmp_path:
         auth(file)
 
 
+def test_a_file_that_is_gone_is_said_once_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, time = tmp_path / "workers.toml", [NOW]
+    file.write_text('[w1]\ntoken = "own"')
+    known = auth(file, lambda: time[0])
+    file.unlink()
+    for _ in range(3):
+        time[0] += 2
+        known.check("own", "w1")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    file.write_text('[w1]\ntoken = "other"')
+    time[0] += 2
+    known.check("other", "w1")
+
+
+@pytest.mark.parametrize("said", ['token_sha256 = "{}"', 'token_hash = "{}"', 'token = "sha256:{}"'])
+def test_a_token_may_stand_as_its_hash(said: str, tmp_path: Path) -> None:
+    file = tmp_path / "workers.toml"
+    file.write_text("[w1]\n" + said.format(sha256(b"one").hexdigest()))
+    known = auth(file)
+    known.check("one", "w1")
+    with pytest.raises(Denied):
+        known.check(sha256(b"one").hexdigest(), "w1")
+
+
 def test_an_exact_name_wins_over_a_pattern(tmp_path: Path) -> None:
     file = tmp_path / "workers.toml"
     hashed = f"sha256:{sha256(b'for-all').hexdigest()}"

@@ -33,6 +33,7 @@ FOREIGN = {
     "S3_MAX_CONCURRENCY": ("s3_concurrency", "7", 7),
     "S3_AUTO_CLEANUP": ("s3_cleanup", "false", False),
     "TASK_FILES_DIR": ("task_files", "/f", Path("/f")),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp_endpoint", "http://c:4318", "http://c:4318"),
     "CLIENT_TOKEN": ("client_token", "c", "c"),
     "GLOBAL_WORKER_TOKEN": ("worker_token", "w", "w"),
 }
@@ -50,6 +51,7 @@ NAMED = [
     "S3_REGION", "S3_DEFAULT_BUCKET", "S3_MAX_CONCURRENCY", "S3_AUTO_CLEANUP", "WORKERS_CONFIG_PATH",
     "CLIENTS_CONFIG_PATH", "SCHEDULES_CONFIG_PATH", "BLUEPRINTS_DIR", "TASK_FILES_DIR",
     "STRICT_EVENT_VALIDATION", "ORCHESTRATOR_SECRET_KEY", "AUDIT_SALT", "LOG_FORMAT", "TZ",
+    "HISTORY_RETENTION_DAYS", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 ]
 # fmt: on
 

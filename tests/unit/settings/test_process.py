@@ -87,6 +87,15 @@ def test_a_failure_is_logged_and_is_status_1(runner: Runner) -> None:
     assert "RuntimeError: the reason" in process.stderr.read()
 
 
+def test_a_file_of_the_settings_that_cannot_be_used_is_one_line_and_status_2(runner: Runner) -> None:
+    body = "from shared.settings import UnusableFile; raise UnusableFile('clients.toml: no table')"
+    process = runner.start(body)
+    assert process.wait(10) == 2
+    assert process.stderr is not None
+    (line,) = process.stderr.read().splitlines()
+    assert line.endswith("clients.toml: no table")
+
+
 def test_an_end_that_nobody_asked_for_is_status_1(runner: Runner) -> None:
     assert runner.start("process.ready()").wait(10) == 1
     assert not runner.ready_file.exists()

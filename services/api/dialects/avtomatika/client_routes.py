@@ -1,6 +1,7 @@
 """The clients' routes, under /{prefix}/{version}. What a blueprint is called by is the last of them."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ from services.api.dialects.avtomatika.submitting import submit
 from services.api.dialects.avtomatika.views import dashboard, dot_of, latest_events, skills_of, workers_of
 from shared.application.commands import CommandRefused, command
 from shared.application.definitions import UnknownWorkflow
+from shared.settings import UnusableFile
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[AvtomatikaParts, Client, Request], Awaitable[Response]]
 
@@ -171,7 +175,13 @@ async def get_dashboard(parts: AvtomatikaParts, client: Client, request: Request
 
 
 async def reload_workers(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
-    if not await asyncio.to_thread(parts.workers.reload):
+    try:
+        is_set = await asyncio.to_thread(parts.workers.reload)
+    except UnusableFile as problem:
+        log.error("%s; the tokens that were known still hold", problem)
+        text = "The workers' file cannot be used; the tokens that were known still hold"
+        raise Refused(text, 400) from problem
+    if not is_set:
         raise Refused("WORKERS_CONFIG_PATH is not set", 400)
     return answer({"status": "worker_configs_reloaded"})
 

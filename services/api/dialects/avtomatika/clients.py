@@ -1,8 +1,8 @@
 """The clients: who a token belongs to, and how much of the month is left to them.
 
-`clients.toml` has a table a client: `token` (or `token_sha256`), and if wanted `plan`, `tenant`,
-`monthly_attempts`; everything else is the client's own and given to handlers. A file that cannot be read
-stops the start; one that breaks later is logged, and what was known stays known.
+`clients.toml` has a table a client: `token` (or its SHA-256, see token_tables), and if wanted `plan`,
+`tenant`, `monthly_attempts`; everything else is the client's own and given to handlers. A file
+that cannot be read stops the start; one that breaks later is logged, and what was known stays known.
 """
 
 import logging
@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.quotas import Quotas
+from services.api.dialects.avtomatika.token_tables import NAMES, token_digest
+from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ LOOK_SECONDS: Final = 1.0
 """How often a request looks whether the file has changed."""
 
 
-class BadClients(Exception):
-    """The file cannot be used. The message says why and shows no token."""
+class BadClients(UnusableFile):
+    """The file of the clients cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +138,10 @@ def _keyed(clients: Mapping[bytes, Client]) -> dict[bytes, tuple[bytes, Client]]
 
 
 def _digest_of(table: Mapping[str, Any], where: str) -> bytes:
-    token, digest = table.get("token"), table.get("token_sha256")
-    if isinstance(token, str) and token and digest is None:
-        return sha256(token.encode()).digest()
-    if isinstance(digest, str) and token is None:
-        try:
-            found = bytes.fromhex(digest)
-        except ValueError:
-            found = b""
-        if len(found) == sha256().digest_size:
-            return found
-        raise BadClients(f"{where}: token_sha256 is not 64 hex digits")
-    raise BadClients(f"{where}: it needs a token, which is a string")
+    try:
+        return token_digest(table)
+    except ValueError as error:
+        raise BadClients(f"{where}: {error}") from error
 
 
 def _client(name: str, table: Mapping[str, Any], where: str) -> Client:
@@ -180,4 +174,4 @@ def _stamp(file: Path | None) -> tuple[int, int, int]:
 
 
 _NOBODY: Final[tuple[bytes, None]] = (b"", None)
-_OURS: Final = frozenset({"token", "token_sha256", "plan", "tenant", "monthly_attempts", "params"})
+_OURS: Final = NAMES | {"plan", "tenant", "monthly_attempts", "params"}

@@ -60,6 +60,8 @@ async def upload(parts: AvtomatikaParts, client: Client, request: Request) -> Re
     except FileTooLarge as error:
         text = f"File too large: the limit is {error.limit} bytes"
         raise Refused(text, 413, {"Connection": "close"}) from error
+    except UnsafeName as error:
+        raise Refused(f"Invalid filename: {error.why}", 400) from error
     except StoreFailed as error:
         log.error("a file of job %s was not stored: %s", job, error)
         raise Refused("The file could not be stored", 500) from error

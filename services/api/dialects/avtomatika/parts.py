@@ -28,7 +28,9 @@ class WorkerDirectory(Protocol):
         ...
 
     def reload(self) -> bool:
-        """Read the file of the workers' tokens again; False when none is configured."""
+        """Read the file of the workers' tokens again; False when none is configured. Raises UnusableFile,
+        keeping what was known.
+        """
         ...
 
 

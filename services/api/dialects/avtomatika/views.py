@@ -80,7 +80,8 @@ def skills_of(workers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Every skill that some worker has, with how many have it."""
     skills: dict[str, dict[str, Any]] = {}
     for worker in workers:
-        for skill in worker.get("supported_skills") or []:
+        for told in worker.get("supported_skills") or []:
+            skill = {"name": told} if isinstance(told, str) else told
             entry = skills.setdefault(skill["name"], {**skill, "workers": 0})
             entry["workers"] += 1
     return [skills[name] for name in sorted(skills)]

@@ -5,7 +5,7 @@ Tokens of workers' own stand in a TOML file, a table a worker or a pattern of na
     [gpu-1]
     token = "secret"
     ["cpu-*"]
-    token_hash = "<SHA-256 of the token in hex>"
+    token_sha256 = "<SHA-256 of the token in hex>"
 
 The file is read again when it changes. A worker that has a token of its own may not use the global one.
 """
@@ -13,7 +13,6 @@ The file is read again when it changes. A worker that has a token of its own may
 import base64
 import logging
 import os
-import re
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +26,11 @@ from uuid import UUID
 import msgspec
 import orjson
 
+from services.api.dialects.avtomatika.token_tables import token_digest
 from shared.application.ids import derived_id
 from shared.broker.counters import Uses
 from shared.broker.subjects import use
-from shared.settings import Settings
+from shared.settings import Settings, UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Denied(Exception):
         self.status, self.text, self.why = status, text, why
 
 
-class UnreadableWorkers(Exception):
+class UnreadableWorkers(UnusableFile):
     """The file with the workers' tokens cannot be used."""
 
 
@@ -229,7 +229,7 @@ class WorkerAuth:
             if _stamp(self._file) != self._seen:
                 self._read(self._file)
                 log.info("the tokens of workers were read again")
-        except (OSError, UnreadableWorkers) as problem:
+        except UnreadableWorkers as problem:
             log.error("%s; the tokens that were known still hold", problem)
 
     def _read(self, file: Path) -> None:
@@ -272,15 +272,10 @@ def spending(uses: Uses) -> Spend:
 
 def _digest_of(file: Path, name: str, table: object) -> bytes:
     """The digest that the table of a worker says. Raises UnreadableWorkers."""
-    said: dict[str, object] = table if isinstance(table, dict) else {}
-    token, hashed = said.get("token"), said.get("token_hash")
-    if isinstance(token, str) and token.startswith("sha256:"):
-        hashed, token = token.removeprefix("sha256:"), None
-    if isinstance(token, str) and token and hashed is None:
-        return sha256(token.encode()).digest()
-    if isinstance(hashed, str) and token is None and _HASH.fullmatch(hashed):
-        return bytes.fromhex(hashed)
-    raise UnreadableWorkers(f'{file}: worker "{name}" needs a token, or a token_hash (SHA-256 in hex)')
+    try:
+        return token_digest(table if isinstance(table, dict) else {})
+    except ValueError as error:
+        raise UnreadableWorkers(f'{file}: worker "{name}": {error}') from error
 
 
 def _is_pattern(name: str) -> bool:
@@ -288,7 +283,11 @@ def _is_pattern(name: str) -> bool:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    found = file.stat()
+    """What changes when the file does; zeros when it is gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
     return found.st_mtime_ns, found.st_size
 
 
@@ -315,5 +314,4 @@ _MISSING: Final[Mapping[Mode, str]] = {
     "token-only": "Unauthorized: Missing X-Worker-Token header.",
 }
 _TICKETS: Final = UUID("5c1f7f3a-90a5-5f0e-a3c8-2f4e8f6f7b10")
-_HASH: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _TICKET: Final = msgspec.json.Decoder(_Ticket)

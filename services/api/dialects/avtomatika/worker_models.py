@@ -59,6 +59,7 @@ class Heartbeat(msgspec.Struct):
     supported_skills: list[Skill | Name] | None = None
     available_skills: list[str] | None = None
     hot_skills: list[str] | None = None
+    timestamp: int | float | None = None
     skills_hash: str | None = None
 
 

@@ -43,7 +43,6 @@ T = TypeVar("T")
 
 PROTOCOL: Final = "1.0b15"
 OTHER_FILES: Final = "Your S3 settings are not those of the orchestrator: files will not be found"
-LONGEST_POLL_SECONDS: Final = 300.0
 LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
 """Of what a worker sends; a result may be larger than what clients submit."""
 
@@ -167,9 +166,7 @@ class WorkerDoor:
         if not isinstance(worker, str) or not worker:
             return refused("Missing or invalid worker_id in registration data", 400)
         self._auth.check(call.token, worker, call.certified)
-        if _NAME.fullmatch(worker) is None:
-            text = "Must be alphanumeric, underscores, or hyphens only."
-            return refused(f"Invalid worker_id: '{worker[:200]}'. {text}", 400)
+        _check_name(worker)
         if call.worker not in (None, worker):
             raise Denied(403, "Immediate sender ID mismatch", "identity")
         self._verify(call, document, worker)
@@ -210,7 +207,7 @@ class WorkerDoor:
             usage=beat.usage,
             listed=listed,
             hot=None if beat.hot_skills is None else frozenset(beat.hot_skills),
-            available=beat.available_skills,
+            said=translation.said_of(beat),
         )
         answer: dict[str, Any] = {"status": "ok"}
         if beat.skills_hash is not None and beat.skills_hash != words.get("skills_hash"):
@@ -220,10 +217,12 @@ class WorkerDoor:
         return accepted(answer)
 
     async def _next(self, call: Call, worker: str) -> Answer:
+        _check_name(worker)  # a poll may be the first that is heard of a worker
         query = dict(parse_qsl(call.scope["query_string"].decode("latin-1")))
         skills = query.get("available_skills")
         available = None if skills is None else frozenset(filter(None, skills.split(",")))
-        poll = self._gateway.poll(worker, available, _seconds(query.get("timeout"), self._poll_seconds))
+        seconds = translation.seconds_of(query.get("timeout"), self._poll_seconds)
+        poll = self._gateway.poll(worker, available, seconds)
         with _watched(call, self._gateway, poll):
             handed = await poll.answer
         if handed is not None:
@@ -307,8 +306,6 @@ class HttpWorkers:
         return [
             {
                 **view.words,
-                **({} if view.available is None else {"available_skills": list(view.available)}),
-                **({} if view.hot is None else {"hot_skills": sorted(view.hot)}),
                 "worker_id": view.name,
                 "status": view.status,
                 "usage": dict(view.usage),
@@ -387,13 +384,11 @@ def _said_worker(body: bytes) -> str | None:
     return worker if isinstance(worker, str) else None
 
 
-def _seconds(text: str | None, default: float) -> float:
-    """How long a poll is held; what makes no sense counts as not said."""
-    try:
-        seconds = float(text) if text is not None else default
-    except ValueError:
-        return default
-    return min(LONGEST_POLL_SECONDS, seconds) if seconds >= 0 else default
+def _check_name(worker: str) -> None:
+    """Raises Problem."""
+    if _NAME.fullmatch(worker) is None:
+        text = "Must be alphanumeric, underscores, or hyphens only."
+        raise Problem("malformed_request", f"Invalid worker_id: '{worker[:200]}'. {text}")
 
 
 JSON: Final = b"application/json; charset=utf-8"

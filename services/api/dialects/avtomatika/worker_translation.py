@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.api.dialects.avtomatika.task_ids import task_id_of
-from services.api.dialects.avtomatika.worker_models import Registration, Result, Skill
+from services.api.dialects.avtomatika.worker_models import Heartbeat, Registration, Result, Skill
 from services.api.gateway.contracts import Contract
 from services.api.gateway.members import DEFAULT_CONCURRENCY, MOST_CONCURRENCY, Profile
 from services.api.gateway.tasks import Handed, Run
 from shared.application.schemas import Schema, UnusableSchema, schema_of
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
+
+LONGEST_POLL_SECONDS: Final = 300.0
 
 KINDS: Final[Mapping[str, ErrorKind]] = {
     "PERMANENT_ERROR": "permanent",
@@ -37,7 +39,7 @@ _MESSAGES: Final = {
     "job_not_found": "Job {job} not found (expired or deleted).",
     "stale": "Result ignored: task_id {task} is no longer active for job {job}.",
     "late": "Result ignored: it came after the deadline of task {task} of job {job}.",
-    "cancelled": "Result ignored: job {job} was cancelled.",
+    "cancelled": "Result ignored: task {task} of job {job} was cancelled.",
     "worker_mismatch": "Result ignored: task {task} of job {job} belongs to another worker.",
 }
 VIOLATION: Final = "CONTRACT_VIOLATION_ERROR"
@@ -110,6 +112,25 @@ def contracts_of(registration: Registration) -> tuple[dict[str, Contract], list[
             frozenset(skill.output_statuses or ()),
         )
     return contracts, problems
+
+
+def seconds_of(text: str | None, default: float) -> float:
+    """How long a poll is held; what makes no sense counts as not said."""
+    try:
+        seconds = float(text) if text is not None else default
+    except ValueError:
+        return default
+    return min(LONGEST_POLL_SECONDS, seconds) if seconds >= 0 else default
+
+
+def said_of(beat: Heartbeat) -> dict[str, Any]:
+    """What of a heartbeat stands in the list of workers instead of what the registration said."""
+    told = {
+        "available_skills": beat.available_skills,
+        "hot_skills": beat.hot_skills,
+        "timestamp": beat.timestamp,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:

@@ -65,7 +65,12 @@ async def test_a_wrong_token_gets_no_connection(world: World) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with opened(world, world.named("w1"), "wrong"):
             pass
-    assert refused.value.response.status_code in (401, 403)
+    assert refused.value.response.status_code == 401
+    assert refused.value.response.body == b"Unauthorized: No valid token found"
+    with pytest.raises(InvalidStatus):  # whose log would be behind the first one's
+        async with opened(world, world.named("w1"), "wrong"):
+            pass
+    assert "without completing handshake" not in world.system.printed()
 
 
 async def _answers(socket: ClientConnection) -> None:

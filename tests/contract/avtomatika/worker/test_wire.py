@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from urllib.parse import quote
 
 import pytest
 
 from tests.contract.avtomatika.worker.world import World
+from tests.support.system import WORKER_TOKEN
 
 pytestmark = pytest.mark.connected
 
@@ -282,6 +284,18 @@ async def test_a_catalog_that_changed_is_asked_for_and_learnt(world: World) -> N
     assert (await worker.task())["job_id"] == job
 
 
+async def test_clients_see_a_worker_as_its_last_heartbeat_said_it_is(world: World) -> None:
+    worker, skill = world.worker(), world.named("echo")
+    await worker.register(skill, available_skills=[skill], hot_skills=[], timestamp=1)
+    beat = {"status": "busy", "usage": {"cpu_load_percent": 99}, "timestamp": 2}
+    await worker.beat({**beat, "available_skills": [], "hot_skills": [skill]})
+    await worker.beat({"status": "busy"})  # what it does not say stays
+    listed = (await world.client.get("/api/v1/workers")).json()
+    (shown,) = [each for each in listed if each["worker_id"] == worker.name]
+    told = {**beat, "available_skills": [], "hot_skills": [skill], "supported_skills": [skill]}
+    assert {name: shown[name] for name in told} == told
+
+
 async def test_a_worker_that_goes_offline_gets_no_more(world: World) -> None:
     worker = world.worker()
     await worker.register(world.named("echo"))
@@ -295,6 +309,19 @@ async def test_a_worker_that_goes_offline_gets_no_more(world: World) -> None:
 def _status(shown: object) -> object:
     assert isinstance(shown, dict)
     return shown["status"]
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 201, "é", "a.>"])
+async def test_nobody_polls_under_a_name_that_cannot_be_registered(world: World, name: str) -> None:
+    answer = await world.http.get(
+        f"/_worker/workers/{quote(name)}/tasks/next",
+        headers={"X-Worker-Token": WORKER_TOKEN},
+        params={"timeout": "0", "available_skills": world.named("echo")},
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(f"Invalid worker_id: '{name[:200]}'")
+    listed = (await world.client.get("/api/v1/workers")).json()
+    assert name not in [worker["worker_id"] for worker in listed]
 
 
 async def test_unknown_paths_and_methods_are_answered_in_the_dialects_form(world: World) -> None:
