@@ -18,6 +18,7 @@ from services.dispatcher.releases import Releases
 from services.dispatcher.reports import ahead_lease
 from services.dispatcher.slots import Command, Done, Outcome, Unavailable
 from shared.domain.job import Facts, Job, Verdict
+from shared.domain.job.spec import told_to_workers
 
 MOST = 256
 """Tasks that are given for one question."""
@@ -116,6 +117,9 @@ class Takes:
                     "dispatch_by": task.dispatch_by,
                     "run_timeout": task.run_timeout,
                     "transitions": task.transitions,
+                    "result_by": task.result_by,
+                    "deadline": job.spec.deadline,
+                    "metadata": told_to_workers(job.spec.metadata),
                     "trace": job.spec.trace,
                 },
             }

@@ -27,17 +27,20 @@ class Task:
     """A released task. Times are microseconds since the epoch, spans seconds.
 
     `ack` is where its delivery is answered, empty for one that came through no queue; `needs` is None unless
-    the task is placed; `in_group` tells that it is one of several at the same time; `ports` are the ways that
-    its state takes from here.
+    the task is placed; `deadline` is when a result comes too late, `metadata` what the client said of the
+    job; `in_group` tells that it is one of several at the same time; `ports` are the ways that its state
+    takes from here.
     """
 
     __slots__ = (
         "ack",
+        "deadline",
         "deliveries",
         "dispatch_by",
         "in_group",
         "input",
         "key",
+        "metadata",
         "needs",
         "ports",
         "run_timeout",
@@ -56,6 +59,9 @@ class Task:
         self.urgency: int = released.get("urgency", 500)
         self.dispatch_by: int | None = released.get("dispatch_by")
         self.run_timeout: float | None = released.get("run_timeout")
+        ends = [end for end in (released.get("result_by"), released.get("deadline")) if end is not None]
+        self.deadline: int | None = min(ends, default=None)
+        self.metadata: dict[str, Any] = released.get("metadata") or {}
         self.trace: str | None = released.get("trace")
         self.in_group: bool = released.get("parent", 0) != 0
         self.ports: dict[str, str] | None = released.get("transitions")

@@ -94,7 +94,7 @@ class TaskOffered(JobEvent):
 
     `placement` is what its worker must be beside having the skill; `event_transitions` lead from the names
     of events to nodes; `result_by` is when it is too late for a result; with `remember` an object that it
-    gives is merged into the job's context.
+    gives is merged into the job's context. `deadline` and `metadata` are those of the job, for its worker.
     """
 
     task: int
@@ -120,6 +120,8 @@ class TaskOffered(JobEvent):
     event_transitions: dict[str, str] | None = None
     result_by: int | None = None
     remember: bool = False
+    deadline: int | None = None
+    metadata: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True)

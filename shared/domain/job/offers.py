@@ -6,6 +6,7 @@ from shared.domain.errors import ExpressionError
 from shared.domain.graph_nodes import Task as TaskNode
 from shared.domain.graph_reading import limits_of
 from shared.domain.job.events import JobCancelled, JobEvent, TaskQueued, TaskReleased, TaskRetryScheduled
+from shared.domain.job.spec import told_to_workers
 from shared.domain.job.state import Group, Task
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import Json, TaskError, seconds_us, span_us
@@ -89,6 +90,8 @@ def offer(
         event_transitions=event_transitions,
         result_by=_from_now(walk, result_timeout),
         remember=remember,
+        deadline=spec.deadline,
+        metadata=told_to_workers(spec.metadata),
     )
 
 
@@ -166,6 +169,8 @@ def _hand_out(
         event_transitions=task.event_transitions,
         result_by=task.result_by,
         remember=task.remember,
+        deadline=spec.deadline,
+        metadata=told_to_workers(spec.metadata),
         **more,
     )
 

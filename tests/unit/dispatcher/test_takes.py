@@ -67,6 +67,16 @@ async def test_a_held_task_is_released_and_claimed_by_one_commit_that_no_queue_g
     assert counter.flow.in_flight("resize") == 1
 
 
+async def test_what_is_taken_says_as_much_of_its_job_as_what_a_queue_delivers() -> None:
+    counter = Counter()
+    await counter.hold(metadata={"m": 1, "daybook.client": {"plan": "gold"}}, deadline=4_000_000_000_000_000)
+    (taken,) = await counter.ask()
+    ((_, released), _) = counter.world.journal.commits[-1].events
+    told = {name: released[name] for name in ("metadata", "deadline")}
+    assert told == {"metadata": {"m": 1}, "deadline": 4_000_000_000_000_000}
+    assert {name: taken["task"][name] for name in told} == told
+
+
 async def test_who_asks_for_more_than_is_held_gets_what_is_there() -> None:
     counter = Counter()
     jobs = await counter.hold(3)

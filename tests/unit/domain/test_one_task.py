@@ -1,5 +1,6 @@
 """A job of one task: given events, when a command, then events."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -8,9 +9,10 @@ import pytest
 from shared.domain.errors import IllegalTransition
 from shared.domain.graph import Graph
 from shared.domain.job.effects import HeldTask, StartTimer
+from shared.domain.job.events import TaskReleased
 from shared.domain.job.job import Job
 from shared.domain.job.spec import Facts, JobSpec
-from shared.domain.values import Status, TaskError, Verdict, to_us
+from shared.domain.values import Json, Status, TaskError, Verdict, to_us
 from tests.unit.domain.given import facts, names
 
 ID = UUID(int=1)
@@ -43,6 +45,26 @@ def test_a_one_step_job_is_four_events() -> None:
     assert job.succeed(1, 1, "w1", {"ok": True}, at(1)) == Verdict(True)
     assert names(job) == ["TaskSucceeded", "JobSucceeded"]
     assert (job.status, job.output, job.is_ended) == (Status.SUCCEEDED, {"ok": True}, True)
+
+
+def test_each_attempt_tells_its_worker_the_job_s_deadline_and_what_the_client_said() -> None:
+    said: dict[str, Json] = {"m": 1, "daybook.security": {"s": 2}}
+    retry: dict[str, Json] = {"max_attempts": 2, "base_seconds": 0}
+    until = to_us(NOON) + 9_000_000
+    spec = replace(SPEC, metadata={**said, "daybook.client": {"plan": "gold"}}, deadline=until, retry=retry)
+    job = Job.accept(ID, spec, at())
+    job.fail(1, 1, "w1", TaskError("transient", "later"), at(1))
+    released = [event for event in job.collect_events() if isinstance(event, TaskReleased)]
+    assert [(event.attempt, event.metadata, event.deadline) for event in released] == [
+        (1, said, until),
+        (2, said, until),
+    ]
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"daybook.client": {"plan": "gold"}}])
+def test_a_task_of_which_nothing_is_said_is_told_nothing(metadata: dict[str, Json] | None) -> None:
+    job = Job.accept(ID, replace(SPEC, metadata=metadata), at())
+    assert [event.metadata for event in job.collect_events() if isinstance(event, TaskReleased)] == [None]
 
 
 def test_a_repeated_result_is_accepted_without_events() -> None:

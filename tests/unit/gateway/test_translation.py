@@ -13,8 +13,9 @@ from services.api.dialects.avtomatika.worker_translation import (
     outcome_of,
     profile_of,
     progress_of,
+    task_of,
 )
-from services.api.gateway.tasks import Run
+from services.api.gateway.tasks import Handed, Run, Task
 from shared.domain.values import ACCEPTED, Verdict
 from tests.unit.gateway.desk import JOB, key
 
@@ -23,6 +24,11 @@ NOW = 1_763_697_600_000_000
 
 def result(**members: Any) -> Result:
     return Result(str(JOB), task_id_of(key()), **members)
+
+
+def shown(released: dict[str, Any], now: int) -> dict[str, Any]:
+    """A released task as its worker gets it."""
+    return task_of(Handed(Task(JOB, released), 60.0), now)
 
 
 def run(**facts: Any) -> Run:
@@ -39,6 +45,18 @@ def test_an_id_of_a_task_is_read_back_to_what_it_was_made_of() -> None:
 @pytest.mark.parametrize("text", ["", "task-x-1-1", f"task-{JOB.hex}-0-1", f"task-{JOB.hex}-1", None, 7])
 def test_other_ids_are_none_of_ours(text: object) -> None:
     assert key_of(text) is None
+
+
+def test_a_task_tells_the_soonest_of_its_ends_and_what_the_client_said() -> None:
+    now = NOW // 1_000_000
+    released = {"task": 1, "skill": "echo", "run_timeout": 60.0, "result_by": NOW + 50_900_000}
+    told = {"deadline": NOW + 40_000_000, "metadata": {"m": 1, "daybook.security": {"s": 2}}}
+    bare = shown(released, now)
+    assert (bare["deadline"], "metadata" in bare, "security" in bare) == (now + 50, False, False)
+    full = shown({**released, **told}, now)
+    assert (full["deadline"], full["metadata"], full["security"]) == (now + 40, {"m": 1}, {"s": 2})
+    assert shown({**released, "run_timeout": 5.0}, now)["deadline"] == now + 5
+    assert "deadline" not in shown({"task": 1, "skill": "echo"}, now)
 
 
 def test_no_status_is_success() -> None:

@@ -8,6 +8,7 @@ from services.api.dialects.avtomatika.worker_models import Heartbeat, Registrati
 from services.api.gateway.contracts import Contract
 from services.api.gateway.members import DEFAULT_CONCURRENCY, MOST_CONCURRENCY, Profile
 from services.api.gateway.tasks import Handed, Run
+from shared.application.blueprint_jobs import SECURITY
 from shared.application.schemas import Schema, UnusableSchema, schema_of
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
@@ -147,9 +148,15 @@ def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:
         "timestamp": now_seconds,
         "tracing_context": {} if task.trace is None else {"traceparent": task.trace},
     }
-    if task.run_timeout is not None:
-        document["deadline"] = now_seconds + max(1, round(task.run_timeout))
-    return document
+    ends = [] if task.run_timeout is None else [now_seconds + max(1, round(task.run_timeout))]
+    if task.deadline is not None:
+        ends.append(task.deadline // 1_000_000)
+    if ends:
+        document["deadline"] = min(ends)
+    metadata = dict(task.metadata)
+    security = metadata.pop(SECURITY, None)
+    told = {"metadata": metadata, "security": security}
+    return document | {name: value for name, value in told.items() if value}
 
 
 def outcome_of(result: Result, now_us: int) -> dict[str, Any]:

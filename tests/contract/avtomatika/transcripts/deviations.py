@@ -36,7 +36,6 @@ WARNING: Final = "the documents name status alone; no version is held against a 
 LOST: Final = "documented: a worker that is not known is told so, and registers again"
 SIGNER: Final = "the original's defect: it refuses what the SDK signs with the token that it shows"
 BLOCKED: Final = "the original's defect: a refused result blocks the SDK's queue for fifteen seconds"
-HELD: Final = "time limit and metadata of a job stay with the server; a task has those that its action names"
 LENIENT: Final = "an event that can be understood is taken; its id is needed for nothing here"
 
 POLL: Final = "GET /_worker/workers/<worker>/tasks/next"
@@ -150,7 +149,6 @@ DEVIATIONS: Final[Deviations] = {
         "status 200, not 400": BLOCKED,
         "members status, transition": BLOCKED,
     },
-    (CODES, "poll task (float/int fields)"): {"no deadline": HELD, "no metadata": HELD},
     (CODES, "stale"): {"reason is 'stale', not 'stale_task'": REASONS},
     (CODES, "event bad payload"): {
         "status is 'event_accepted', not 'error'": LENIENT,

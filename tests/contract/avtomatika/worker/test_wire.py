@@ -284,6 +284,20 @@ async def test_a_catalog_that_changed_is_asked_for_and_learnt(world: World) -> N
     assert (await worker.task())["job_id"] == job
 
 
+async def test_a_task_says_its_deadline_and_what_the_client_said_of_the_job(world: World) -> None:
+    worker, skill = world.worker(), world.named("echo")
+    await worker.register(skill)
+    job = await world.submit(skill, metadata={"m": 1}, deadline_seconds=90)
+    first = await worker.task()
+    assert (first["job_id"], first["metadata"]) == (job, {"m": 1})
+    assert type(first["deadline"]) is int
+    assert 80 <= first["deadline"] - first["timestamp"] <= 90
+    await world.submit(skill, deadline_seconds=90, run_timeout_seconds=20)
+    second = await worker.task()
+    assert "metadata" not in second
+    assert 15 <= second["deadline"] - second["timestamp"] <= 20  # the sooner of the two
+
+
 async def test_clients_see_a_worker_as_its_last_heartbeat_said_it_is(world: World) -> None:
     worker, skill = world.worker(), world.named("echo")
     await worker.register(skill, available_skills=[skill], hot_skills=[], timestamp=1)
