@@ -11,7 +11,7 @@ MEANINGLESS: Final = {
     "HISTORY_": "history is the journal itself, and always there",
     "INSTANCE_ID": "processes need no names",
     "WATCHER_": "deadlines are looked at every DAYBOOK_SWEEP_SECONDS",
-    "REPUTATION_": "workers have no reputation here",
+    "REPUTATION_": "only REPUTATION_MIN_THRESHOLD has a meaning; a reputation is counted from the journal",
     "WORK_STEALING_ENABLED": "tasks wait in the skill's queue, so there is nothing to steal",
     "DISPATCHER_MAX_CANDIDATES": "every waiting worker is looked at",
     "ORCHESTRATOR_SECRET_KEY": "the journal is chained by hashes; see docs/wire.md",

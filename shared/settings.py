@@ -183,6 +183,10 @@ class Settings(BaseSettings):
         3, validation_alias=_named("dispatcher_soft_limit", "DISPATCHER_SOFT_LIMIT")
     )
     """Tasks of a cheap worker before the strategy `overflow` takes a dearer one."""
+    least_reputation: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3, validation_alias=_named("least_reputation", "REPUTATION_MIN_THRESHOLD")
+    )
+    """HTTP workers below it get no task, until the good results of others have raised it again."""
     s3_endpoint: str = Field("", validation_alias=_named("s3_endpoint", "S3_ENDPOINT_URL"))
     """Files of jobs are kept there when both keys are set too."""
     s3_access_key: str = Field("", repr=False, validation_alias=_named("s3_access_key", "S3_ACCESS_KEY"))

@@ -100,6 +100,8 @@ async def main(settings: Settings, process: Process) -> None:
             silence_seconds=2 * settings.worker_health_seconds,
             beatless_seconds=settings.worker_timeout_seconds,
             soft_limit=settings.dispatcher_soft_limit,
+            standings=reads.standings,
+            least_reputation=settings.least_reputation,
         )
         auth = WorkerAuth.of(settings, lambda: utc_now().timestamp(), spending(Uses(publisher)))
         door = WorkerDoor(

@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 
 from shared.application.ports import StoredCommit
+from shared.application.reputation import RESULTS, Standing
 from shared.application.summary import OPEN, JobSummary, UnknownEvent, WorkerSummary, WorkflowSummary
+from shared.domain.worker import worker_id
 from shared.readmodels import queries, tallies
 from shared.readmodels.database import Session
 from shared.readmodels.errors import PositionMoved, UnfitCommit
@@ -41,6 +43,7 @@ _WORKER = """INSERT INTO workers VALUES (?, ?, ?)
 _WORKFLOW = """INSERT INTO workflows VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, deleted = excluded.deleted,
     doc = excluded.doc"""
+_STANDING = "INSERT INTO standings VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc"
 _POISON = "INSERT INTO poison VALUES (?, ?, ?, ?, ?, ?)"
 _MOVE = "UPDATE meta SET value = ? WHERE name = 'position' AND value = ?"
 _AT_ONCE: Final = 500
@@ -134,6 +137,7 @@ class _Batch:
     docs: dict[UUID, bytes] = field(default_factory=dict)
     workers: dict[UUID, WorkerSummary] = field(default_factory=dict)
     workflows: dict[UUID, WorkflowSummary] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
 
     def load(self, commits: Sequence[StoredCommit]) -> None:
         """Bring in every row that the commits may change."""
@@ -195,6 +199,8 @@ class _Batch:
             raise UnfitCommit("no events")
         for topic, data in commit.events:
             job.apply(topic, data, commit.at, commit.sequence)
+            if topic in RESULTS:
+                self._standing(data["worker"]).apply(topic, data, commit.at)
         # A poisoned commit between leaves a gap in the versions, not in the rows that follow.
         job.version_of_job = commit.last_version
         # What decodes is of the types that the columns and the readers expect. Each commit is checked by
@@ -204,6 +210,13 @@ class _Batch:
         doc = self.docs[commit.id] = _encode(job)
         job.input, job.output = job_input, output
         _check(doc)
+
+    def _standing(self, worker: str) -> Standing:
+        standing = self.standings.get(worker)
+        if standing is None:
+            standing = queries.standing(self.session, worker_id(worker)) or Standing()
+            self.standings[worker] = standing
+        return standing
 
     def _fold_into(self, commit: StoredCommit, summary: WorkerSummary | WorkflowSummary) -> None:
         if not commit.events:
@@ -271,6 +284,10 @@ class _Batch:
             write(_TALLY, sorted((*key, n) for key, n in tallied.items()))
         if self.workers:
             write(_WORKER, [(id_.bytes, w.name, _checked(w)) for id_, w in self.workers.items()])
+        if self.standings:
+            write(
+                _STANDING, [(worker_id(w).bytes, _encode(standing)) for w, standing in self.standings.items()]
+            )
         if self.workflows:
             write(
                 _WORKFLOW,

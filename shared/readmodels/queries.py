@@ -1,11 +1,12 @@
 """The one set of queries, for both backends, and the summaries that come back. Pages are in `pages`."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
 
+from shared.application.reputation import Standing
 from shared.application.summary import OPEN, JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels.database import Row, Session
 
@@ -149,6 +150,18 @@ def workers(session: Session) -> list[WorkerSummary]:
     return [_WORKERS.decode(row[0]) for row in session.rows("SELECT doc FROM workers ORDER BY name, id")]
 
 
+def standing(session: Session, worker: UUID) -> Standing | None:
+    """How a worker stands as of its last result; None when it has none."""
+    rows = session.rows("SELECT doc FROM standings WHERE id = ?", (worker.bytes,))
+    return _STANDINGS.decode(rows[0][0]) if rows else None
+
+
+def standings(session: Session, workers: Collection[UUID]) -> dict[UUID, Standing]:
+    """The same of many; those without a result are missing."""
+    found = {worker: standing(session, worker) for worker in workers}
+    return {worker: known for worker, known in found.items() if known is not None}
+
+
 def workflows(session: Session, tenant: str) -> list[WorkflowSummary]:
     """The tenant's workflows that are not deleted, by name."""
     sql = "SELECT doc FROM workflows WHERE tenant = ? AND deleted = 0 ORDER BY name"
@@ -183,6 +196,7 @@ def storable(text: str) -> bool:
 
 _JOBS = msgspec.json.Decoder(JobSummary)
 _WORKERS = msgspec.json.Decoder(WorkerSummary)
+_STANDINGS = msgspec.json.Decoder(Standing)
 _WORKFLOWS = msgspec.json.Decoder(WorkflowSummary)
 _ANY = msgspec.json.Decoder()
 

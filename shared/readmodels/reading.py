@@ -3,12 +3,13 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Collection, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+from shared.application.reputation import Standing
 from shared.application.summary import JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels import pages, queries
 from shared.readmodels.database import Database, Session
@@ -76,6 +77,10 @@ class ReadModel:
 
     async def workers(self) -> list[WorkerSummary]:
         return await self._ask(queries.workers)
+
+    async def standings(self, workers: Collection[UUID]) -> dict[UUID, Standing]:
+        """How the workers of these ids stand; those without a result are missing."""
+        return await self._ask(queries.standings, workers)
 
     async def workflows(self, tenant: str) -> list[WorkflowSummary]:
         return await self._ask(queries.workflows, tenant)

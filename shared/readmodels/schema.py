@@ -8,7 +8,7 @@ read them and updates do not write them again.
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 # Every table that derives from the journal alone, with the columns that order it. `meta` does not: it says
 # where and what the store is.
@@ -17,6 +17,7 @@ KEYS: Final = {
     "job_tags": "tenant, name, value, created_at, first_sequence",
     "jobs": "first_sequence",
     "poison": "sequence",
+    "standings": "id",
     "tallies": "name, workflow",
     "workers": "id",
     "workflows": "id",
@@ -69,6 +70,7 @@ def statements(*, text: str, serial: str, blob: str, clustered: str, tail: str) 
         f"""CREATE TABLE tallies (
             name {text} NOT NULL, workflow {text} NOT NULL, n BIGINT NOT NULL,
             PRIMARY KEY (name, workflow)){clustered}""",
+        f"CREATE TABLE standings (id {blob} PRIMARY KEY, doc {blob} NOT NULL)",
         f"CREATE TABLE workers (id {blob} PRIMARY KEY, name {text} NOT NULL, doc {blob} NOT NULL)",
         f"""CREATE TABLE workflows (
             id {blob} PRIMARY KEY, tenant {text} NOT NULL, name {text} NOT NULL, deleted BIGINT NOT NULL,

@@ -14,6 +14,7 @@ from services.api.gateway.members import Member, Stop
 from services.api.gateway.polls import Poll, Room
 from services.api.gateway.pulls import Supply
 from services.api.gateway.reports import ReportRefused, Reports
+from services.api.gateway.reputations import Read, Reputations, nobody_known
 from services.api.gateway.roster import GREETING_SECONDS, Roster
 from services.api.gateway.runs import Runs
 from services.api.gateway.tasks import Key, Run
@@ -50,6 +51,8 @@ class Gateway:
         silence_seconds: float,
         beatless_seconds: float,
         soft_limit: int,
+        standings: Read,
+        least_reputation: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection, self._publisher = connection, publisher
@@ -57,6 +60,7 @@ class Gateway:
         self._members: dict[str, Member] = {}
         self._stops: dict[str, list[Stop]] = {}
         self._room = Room()
+        self._reputations = Reputations(self._members, self._room, standings, least_reputation)
         self._reports = Reports(publisher)
         self._supply = Supply(connection, self._take_in, self._missing)
         self._greeting = Greeting(publisher, self._supply, self._opened)
@@ -92,9 +96,12 @@ class Gateway:
         silence_seconds: float = 120.0,
         beatless_seconds: float = 300.0,
         soft_limit: int = 3,
+        standings: Read = nobody_known,
+        least_reputation: float = 0.3,
     ) -> "Gateway":
         """A gateway that serves. A worker that is silent for `silence_seconds` is gone; one that never
-        shows itself while it works keeps a task for `beatless_seconds`. Raises BrokerError.
+        shows itself while it works keeps a task for `beatless_seconds`. `standings` tells of the workers'
+        results; one whose reputation is below `least_reputation` gets no task. Raises BrokerError.
         """
         gateway = cls(
             connection,
@@ -104,10 +111,13 @@ class Gateway:
             silence_seconds=silence_seconds,
             beatless_seconds=beatless_seconds,
             soft_limit=soft_limit,
+            standings=standings,
+            least_reputation=least_reputation,
         )
         await declare_consumer(connection, subjects.JOURNAL, PLACED_QUEUE)
         await gateway._supply.open(PLACED)
         gateway._sid = await connection.listen(subjects.CONTROLS, gateway._on_control)
+        gateway._reputations.begin()
         gateway._again(TICK_SECONDS, gateway._tick)
         gateway._again(beat_seconds, gateway._beat)
         return gateway
@@ -123,6 +133,7 @@ class Gateway:
         for timer in self._timers:
             timer.cancel()
         self._greeting.close()
+        await self._reputations.close()
         await self._hands.ahead.given_back(LEAVING_SECONDS)
         self._runs.acknowledge()
         await self._supply.close()
@@ -136,7 +147,7 @@ class Gateway:
         `skills` are those that may be had now, None for all. Say `gone(poll)` when nobody waits any more.
         """
         member = self.roster.polls(name, skills)
-        able = frozenset(member.profile.skills)
+        able = frozenset(member.profile.skills if self._reputations.trusts(member) else ())
         poll = self._room.make(
             name,
             able if skills is None else able & skills,
@@ -240,6 +251,7 @@ class Gateway:
     def _changed(self, name: str) -> None:
         """Somebody came, or takes no more."""
         member = self._members.get(name)
+        self._reputations.came()
         if member is None or member.has_left:
             self._hands.ahead.give_up(name)
         self._supply.want(PLACED, PLACED_WINDOW if self._members else 0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.api.gateway.contracts import NO_CONTRACT, Contract
+from services.api.gateway.polls import Preference
 from services.api.gateway.tasks import Key, Task
 from shared.domain.placement import Candidate
 
@@ -54,6 +55,7 @@ class Member:
     lists_tasks: bool = False
     beats: bool = False
     greeted: bool = False
+    reputation: float = 1.0
 
     @property
     def name(self) -> str:
@@ -64,10 +66,13 @@ class Member:
         """The skills that it has loaded: as its last beat said, else as it registered."""
         return self.profile.candidate.hot if self.said_hot is None else self.said_hot
 
-    def preferences(self) -> dict[str, tuple[bool, float]]:
-        """How it ranks for each of its skills, least first: those that it has loaded, then by price."""
+    def preferences(self) -> dict[str, Preference]:
+        """How it ranks for each of its skills: see `Preference`."""
         hot, candidate = self.hot, self.profile.candidate
-        return {skill: (skill not in hot, candidate.cost(skill)) for skill in self.profile.skills}
+        return {
+            skill: (skill not in hot, candidate.cost(skill), -self.reputation)
+            for skill in self.profile.skills
+        }
 
     def contract(self, skill: str) -> Contract:
         """What it promised of a skill."""
@@ -92,7 +97,7 @@ class Member:
             costs=known.costs,
             hot=self.hot,
             running=len(self.runs),
-            reputation=known.reputation,
+            reputation=self.reputation,
         )
 
 
@@ -107,3 +112,4 @@ class WorkerView:
     listed: Sequence[str]
     running: int
     polls: int
+    reputation: float

@@ -8,9 +8,11 @@ from typing import Final, TypeAlias
 
 from services.api.gateway.tasks import Handed
 
-Preference: TypeAlias = tuple[bool, float]
-"""Who is preferred for a skill, least first: whether the worker has yet to load it, and what it costs."""
-INDIFFERENT: Final[Preference] = (True, float("inf"))
+Preference: TypeAlias = tuple[bool, float, float]
+"""Who is preferred for a skill, least first: whether the worker has yet to load it, what it costs, and the
+negative of its reputation.
+"""
+INDIFFERENT: Final[Preference] = (True, float("inf"), -1.0)
 MOST_COMPARED: Final = 50
 """Of the polls that wait for a skill whose workers differ, so many are looked at."""
 

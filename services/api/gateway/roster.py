@@ -137,6 +137,7 @@ class Roster:
                 member.listed,
                 len(member.runs),
                 self._room.count(member.name),
+                member.reputation,
             )
             for member in sorted(self._members.values(), key=lambda member: member.name)
             if not member.has_left
@@ -213,7 +214,7 @@ class Roster:
         concurrency = max(profile.concurrency, before.concurrency if before else 1)
         member = Member(profile, str(new_id()), now, now, concurrency, is_guessed=is_guessed)
         if before is not None:
-            member.runs = before.runs
+            member.runs, member.reputation = before.runs, before.reputation
         self._members[profile.name] = member
         self._room.prefer(profile.name, member.preferences())
         self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name

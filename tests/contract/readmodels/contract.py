@@ -10,7 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from shared.application.ports import StoredCommit
+from shared.application.reputation import RESULTS, Standing
 from shared.application.summary import OPEN, JobSummary
+from shared.domain.worker import worker_id
 from shared.readmodels import pages, queries
 from shared.readmodels.database import Database, Session
 from shared.readmodels.digest import digest
@@ -60,6 +62,24 @@ class QueriesContract:
         for id_, job in folded(commits).items():
             assert queries.job(session, id_) == job
         assert queries.job(session, job_id("none")) is None
+
+    @pytest.mark.parametrize("size", [1, 3, 64])
+    def test_workers_stand_as_their_results_say_however_the_batches_fall(
+        self, database: Database, size: int
+    ) -> None:
+        commits = history(3, jobs=60)
+        expected: dict[str, Standing] = {}
+        for each in commits:
+            for topic, data in each.events:
+                if topic == "TaskFailed":
+                    data["error"] = {"kind": "permanent", "message": "no"}
+                if topic in RESULTS:
+                    expected.setdefault(data["worker"], Standing()).apply(topic, data, each.at)
+        session = projected(database, commits, size)
+        assert any(standing.reputation < 1 for standing in expected.values()), "some failed"
+        ids = [worker_id(name) for name in (*expected, "nobody")]
+        found = queries.standings(session, ids)
+        assert found == {worker_id(name): standing for name, standing in expected.items()}
 
     def test_the_newest_job_of_an_alias_is_found_in_its_tenant_only(self, database: Database) -> None:
         commits = [

@@ -1,7 +1,7 @@
 """The API over a journal in memory, a read model that is never behind, a dispatcher that decides at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +25,7 @@ from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
 from shared.application.ports import Decision
 from shared.application.publish_workflow import PublishWorkflow
+from shared.application.reputation import Standing
 from shared.application.submit import Submit, summary_of
 from shared.application.summary import JobSummary, WorkerSummary, WorkflowSummary
 from shared.domain.errors import DomainError
@@ -95,6 +96,9 @@ class CurrentReads:
     async def poison_count(self) -> int:
         self._check()
         return 0
+
+    async def standings(self, workers: Collection[UUID]) -> dict[UUID, Standing]:
+        return {}
 
     async def workers(self) -> list[WorkerSummary]:
         self._check()

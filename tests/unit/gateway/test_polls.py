@@ -26,9 +26,9 @@ async def test_a_worker_that_has_the_skill_loaded_is_first_then_the_cheapest_the
 ):
     room = Room()
     plain, dear, cheap, hot = (poll(room, name, "x", "y") for name in ("plain", "dear", "cheap", "hot"))
-    room.prefer("dear", {"x": (True, 9.0), "y": INDIFFERENT})
-    room.prefer("cheap", {"x": (True, 1.0)})
-    room.prefer("hot", {"x": (False, 5.0)})
+    room.prefer("dear", {"x": (True, 9.0, -1.0), "y": INDIFFERENT})
+    room.prefer("cheap", {"x": (True, 1.0, -1.0)})
+    room.prefer("hot", {"x": (False, 5.0, -1.0)})
     assert room.first("y") is plain
     assert room.first_not_of("x", frozenset({"hot"})) is cheap
     for expected in (hot, cheap, dear, plain):
@@ -37,10 +37,18 @@ async def test_a_worker_that_has_the_skill_loaded_is_first_then_the_cheapest_the
     assert room.first("x") is None
 
 
+async def test_between_equals_the_better_reputation_is_first() -> None:
+    room = Room()
+    bad, good = poll(room, "bad", "x"), poll(room, "good", "x")
+    assert room.first("x") is bad, "who waited longest"
+    room.prefer("bad", {"x": (True, float("inf"), -0.8)})
+    assert room.first("x") is good
+
+
 async def test_who_is_preferred_no_more_waits_like_any_other() -> None:
     room = Room()
     first, second = poll(room, "a", "x"), poll(room, "b", "x")
-    room.prefer("b", {"x": (False, 1.0)})
+    room.prefer("b", {"x": (False, 1.0, -1.0)})
     assert room.first("x") is second
     room.prefer("b", {"x": INDIFFERENT})
     assert room.first("x") is first

@@ -32,6 +32,7 @@ FOREIGN = {
     "S3_REGION": ("s3_region", "eu", "eu"),
     "S3_MAX_CONCURRENCY": ("s3_concurrency", "7", 7),
     "S3_AUTO_CLEANUP": ("s3_cleanup", "false", False),
+    "REPUTATION_MIN_THRESHOLD": ("least_reputation", "0.5", 0.5),
     "TASK_FILES_DIR": ("task_files", "/f", Path("/f")),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp_endpoint", "http://c:4318", "http://c:4318"),
     "CLIENT_TOKEN": ("client_token", "c", "c"),

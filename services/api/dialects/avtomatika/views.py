@@ -11,8 +11,11 @@ from services.api.dialects.avtomatika.history_view import history_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.submitting import TAG
 from shared.application.blueprint_jobs import END, STATUSES, BlueprintJob, job_of
+from shared.application.clock import now_us
+from shared.application.reputation import Standing
 from shared.application.summary import JobSummary, WorkerSummary
 from shared.domain.values import Json
+from shared.domain.worker import worker_id
 from shared.readmodels.queries import JobFilter
 
 PAGE: Final = 500
@@ -72,8 +75,13 @@ async def workers_of(parts: AvtomatikaParts) -> list[dict[str, Any]]:
     """All workers that are there: those of HTTP as they told of themselves, others as rows know them."""
     told = [_registered(registration) for registration in parts.workers.registrations()]
     names = {worker["worker_id"] for worker in told}
-    others = [worker for worker in await parts.reads.workers() if worker.name not in names]
-    return told + [_known(worker) for worker in others if worker.status in ("online", "draining")]
+    others = [
+        worker
+        for worker in await parts.reads.workers()
+        if worker.name not in names and worker.status in ("online", "draining")
+    ]
+    standings = await parts.reads.standings([worker_id(worker.name) for worker in others])
+    return told + [_known(worker, standings.get(worker_id(worker.name))) for worker in others]
 
 
 def skills_of(workers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -93,7 +101,7 @@ def _registered(registration: Mapping[str, Any]) -> dict[str, Any]:
     return {"reputation": 1, "_internal_load": len(tasks), **shown}
 
 
-def _known(worker: WorkerSummary) -> dict[str, Any]:
+def _known(worker: WorkerSummary, standing: Standing | None) -> dict[str, Any]:
     return {
         "worker_id": worker.name,
         "worker_type": "daybook",
@@ -107,7 +115,7 @@ def _known(worker: WorkerSummary) -> dict[str, Any]:
         "capabilities": {"extra": worker.labels},
         "current_tasks": [],
         "timestamp": worker.updated_at // 1_000_000,
-        "reputation": 1,
+        "reputation": 1.0 if standing is None else round(standing.at(now_us()), 3),
     }
 
 

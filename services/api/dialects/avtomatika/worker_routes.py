@@ -310,7 +310,7 @@ class HttpWorkers:
                 "status": view.status,
                 "usage": dict(view.usage),
                 "current_tasks": list(view.listed),
-                "reputation": 1.0,
+                "reputation": round(view.reputation, 3),
                 "_internal_load": view.running,
             }
             for view in self._gateway.roster.workers()
