@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -46,7 +46,6 @@ _WORKFLOW = """INSERT INTO workflows VALUES (?, ?, ?, ?, ?)
 _STANDING = "INSERT INTO standings VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc"
 _POISON = "INSERT INTO poison VALUES (?, ?, ?, ?, ?, ?)"
 _MOVE = "UPDATE meta SET value = ? WHERE name = 'position' AND value = ?"
-_AT_ONCE: Final = 500
 
 
 class Projection:
@@ -156,9 +155,7 @@ class _Batch:
             elif commit.kind == "workflow":
                 for (doc,) in self.session.rows("SELECT doc FROM workflows WHERE id = ?", (id_.bytes,)):
                     self.workflows[id_] = msgspec.json.decode(doc, type=WorkflowSummary)
-        ids = list(cold)
-        for start in range(0, len(ids), _AT_ONCE):
-            some = [id_.bytes for id_ in ids[start : start + _AT_ONCE]]
+        for some in queries.batched([id_.bytes for id_ in cold]):
             marks = ", ".join("?" * len(some))
             for key, doc in self.session.rows(f"SELECT id, doc FROM jobs WHERE id IN ({marks})", some):  # noqa: S608
                 self._known(UUID(bytes=bytes(key)), queries.summary_of(doc))

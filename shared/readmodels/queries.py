@@ -1,7 +1,8 @@
 """The one set of queries, for both backends, and the summaries that come back. Pages are in `pages`."""
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from shared.application.reputation import Standing
 from shared.application.summary import OPEN, JobSummary, WorkerSummary, WorkflowSummary
 from shared.readmodels.database import Row, Session
+
+AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,12 @@ def standing(session: Session, worker: UUID) -> Standing | None:
 
 def standings(session: Session, workers: Collection[UUID]) -> dict[UUID, Standing]:
     """The same of many; those without a result are missing."""
-    found = {worker: standing(session, worker) for worker in workers}
-    return {worker: known for worker, known in found.items() if known is not None}
+    found: dict[UUID, Standing] = {}
+    for some in batched([worker.bytes for worker in workers]):
+        marks = ", ".join("?" * len(some))
+        for id_, doc in session.rows(f"SELECT id, doc FROM standings WHERE id IN ({marks})", some):  # noqa: S608
+            found[UUID(bytes=bytes(id_))] = _STANDINGS.decode(doc)
+    return found
 
 
 def workflows(session: Session, tenant: str) -> list[WorkflowSummary]:
@@ -183,6 +190,12 @@ def poison(session: Session, limit: int = 100) -> list[PoisonCommit]:
 
 def poison_count(session: Session) -> int:
     return int(session.rows("SELECT count(*) FROM poison")[0][0])
+
+
+def batched(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The ids in parts that one query takes."""
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
 
 
 def storable(text: str) -> bool:

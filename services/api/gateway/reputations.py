@@ -32,6 +32,7 @@ class Reputations:
 
     def __init__(self, members: Mapping[str, Member], room: Room, read: Read, least: float) -> None:
         self._members, self._room, self._read, self._least = members, room, read, least
+        self._ids: dict[str, UUID] = {}
         self._somebody_came = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
@@ -53,7 +54,8 @@ class Reputations:
 
     async def look(self) -> None:
         """Bring the members up to date; as long as the read model does not answer they stay as they were."""
-        ids = {name: worker_id(name) for name in self._members}
+        ids = {name: self._ids.get(name) or worker_id(name) for name in self._members}
+        self._ids = ids
         if not ids:
             return
         try:
