@@ -17,7 +17,7 @@ from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
 
-from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused, Slot, Unavailable
+from services.dispatcher.slots import Broken, Command, Done, Missing, Outcome, Refused, Slot, Unavailable
 from shared.application.clock import utc_now
 from shared.application.ports import (
     Decision,
@@ -238,7 +238,7 @@ class Desk:
             except Exception as bug:
                 log.exception("a command on job %s broke", slot.id)
                 self._forget(slot, [command for command, _, _ in decided])
-                command.done(Unavailable(bug))  # whoever asked gets no verdict and asks again
+                command.done(Broken(bug))
                 return
             new = cast(Sequence[AggregateEvent], job.collect_events())
             if new or events:
@@ -247,8 +247,15 @@ class Desk:
             else:
                 command.done(Done(answer, job, slot.sequence, changed=False))
         if events:
+            try:
+                stored, tip = self._submit(Decision("job", slot.id, events, by, slot.tip))
+            except Exception as bug:
+                log.exception("a decision about job %s cannot be written down", slot.id)
+                self._forget(slot, [])
+                for command, _, _ in decided:
+                    command.done(Broken(bug))
+                return
             slot.busy = True
-            stored, tip = self._submit(Decision("job", slot.id, events, by, slot.tip))
             stored.add_done_callback(partial(self._stored, slot, decided, events, tip))
 
     def _forget(self, slot: Slot, commands: Sequence[Command]) -> None:

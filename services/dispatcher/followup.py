@@ -15,7 +15,7 @@ from uuid import UUID
 from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held, Limit
 from services.dispatcher.releases import PAUSE_SECONDS, Releases
-from services.dispatcher.slots import Command, Done, Outcome, Slot, Unavailable
+from services.dispatcher.slots import Broken, Command, Done, Outcome, Slot, Unavailable
 from services.dispatcher.turns import Turns
 from shared.application.definitions import UnknownWorkflow
 from shared.application.ports import JournalError
@@ -23,7 +23,7 @@ from shared.broker.errors import BrokerError
 from shared.broker.subjects import PLACED
 from shared.domain.errors import DomainError
 from shared.domain.job import CancelChild, Facts, HeldTask, Job, RunHandler, StartChild, StartTimer
-from shared.domain.values import ENDINGS, Json
+from shared.domain.values import ENDINGS, Json, TaskError
 
 log = logging.getLogger("daybook.dispatcher")
 
@@ -38,6 +38,9 @@ Run = Callable[[Job, RunHandler], Awaitable[Callable[[Job, Facts], object]]]
 
 Interrupt = Callable[[Job, int], None]
 """Tell whoever works on a task of the job to stop."""
+
+BREAKS = 3
+"""How often a handler's action that cannot be decided is tried, each time on the job as it is stored."""
 
 _ENDS = frozenset({"TaskSucceeded", "TaskFailed", "TaskTimedOut", "TaskCancelled"})
 
@@ -214,18 +217,48 @@ class FollowUp:
             await self._handle_in_turn(job, effect)
 
     async def _handle_in_turn(self, job: Job, effect: RunHandler) -> None:
-        act = await self._run_handler(job, effect)
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            await self._decide(job.id, await self._run_handler(job, effect))
+        except (BrokerError, JournalError, OSError):
+            raise
+        except Exception as problem:
+            # Else the job would wait for ever for a handler that did run.
+            log.exception("what the handler of job %s at %r chose cannot be done", job.id, effect.node)
+            await self._decide(job.id, _failing(effect, problem))
 
-        def done(outcome: Outcome) -> None:
-            if not stored.done():
-                if isinstance(outcome, Unavailable):
-                    stored.set_exception(ConnectionError(str(outcome.problem)))
-                else:
-                    stored.set_result(None)
+    async def _decide(self, id: UUID, act: Callable[[Job, Facts], object]) -> None:  # noqa: A002
+        """Decide and store. Raises ConnectionError when that can be tried later, Undecided when it cannot."""
+        broken: Exception | None = None
+        for _ in range(BREAKS):
+            heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        self._desk.post(job.id, Command(act, done))
-        await stored
+            def done(outcome: Outcome, heard: "asyncio.Future[Outcome]" = heard) -> None:
+                if not heard.done():
+                    heard.set_result(outcome)
+
+            self._desk.post(id, Command(act, done))
+            outcome = await heard
+            if not isinstance(outcome, Unavailable):
+                return
+            if not isinstance(outcome, Broken):
+                raise ConnectionError(str(outcome.problem))
+            broken = outcome.problem
+        raise Undecided(f"{type(broken).__name__}: {broken}") from broken
+
+
+class Undecided(Exception):
+    """Deciding raised what nobody expects, every time."""
+
+
+def _failing(effect: RunHandler, problem: Exception) -> Callable[[Job, Facts], object]:
+    said = str(problem) if isinstance(problem, Undecided) else f"{type(problem).__name__}: {problem}"
+    text = f"node {effect.node!r}: what its handler chose cannot be done ({said})"
+    error = TaskError("permanent", text, "undecided")
+
+    def act(job: Job, facts: Facts) -> None:
+        job.handler_failed(effect.activation, error, facts, effect.attempt)
+
+    return act
 
 
 def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002

@@ -39,6 +39,13 @@ class Unavailable:
     problem: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class Broken(Unavailable):
+    """Deciding or storing the command raised what nobody expects; nothing changed. Asking again is of little
+    use: whoever does it for ever has the process do nothing else.
+    """
+
+
 Outcome = Done | Missing | Refused | Unavailable
 
 
