@@ -174,6 +174,19 @@ def test_progress_is_held_between_nothing_and_all() -> None:
     assert progress_of({"progress": -1}) == (0.0, None)
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"step": "für", "ok": None}, '{"step": "für", "ok": null}'),
+        ([1, True], "[1, true]"),
+        (True, "true"),
+        (10**30, "1" + "0" * 30),
+    ],
+)
+def test_a_message_that_is_no_text_is_kept_as_json(said: Any, kept: str) -> None:
+    assert progress_of({"progress": 0.5, "message": said}) == (0.5, kept)
+
+
 def test_a_worker_s_promises_are_kept_and_those_that_cannot_be_used_are_told() -> None:
     skills = [
         {"name": "a", "input_schema": {"type": "object"}, "output_schema": {"$ref": "http://elsewhere/x"}},

@@ -1,5 +1,6 @@
 """Between this dialect's words and those of the gateway. Pure: the time comes in."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -201,11 +202,13 @@ def ignored(reason: str, job: str, task: str) -> dict[str, str]:
 
 
 def progress_of(payload: Mapping[str, Any]) -> tuple[float, str | None]:
-    """How far, 0 to 1, and what the worker says of it. Raises ValueError."""
+    """How far, 0 to 1, and what the worker says of it; what is no text is said as JSON. Raises ValueError."""
     fraction, message = payload.get("progress"), payload.get("message")
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise ValueError("payload.progress must be a number from 0 to 1")
-    return min(1.0, max(0.0, float(fraction))), None if message is None else str(message)
+    if message is not None and not isinstance(message, str):
+        message = json.dumps(message, ensure_ascii=False)
+    return min(1.0, max(0.0, float(fraction))), message
 
 
 def _skill(skill: Skill | str) -> tuple[str, dict[str, Json]]:
