@@ -5,6 +5,7 @@ memory, or hold connections open for ever, without a token.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from websockets.http11 import Request
 
 from services.api.one_write import OneWrite
 from services.api.problems import CONTENT_TYPE, Problem
+
+log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Measured once a read, so a head may be larger by what one read brings."""
@@ -48,6 +51,19 @@ class SocketConnection(WebSocketsSansIOProtocol):
         if certified is not None:
             self.app = known
         super().handle_connect(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A text that is not UTF-8 is the client's fault: uvicorn would log a traceback for each."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError as problem:
+                self.frames = []
+                log.info("a client's WebSocket is closed, it sent a text that is not UTF-8: %s", problem)
+                self.conn.send_close(1007, "A text must be UTF-8")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     async def send(self, message: Any) -> None:
         """An upgrade that was refused with an answer of HTTP is over: uvicorn would log an error for each."""

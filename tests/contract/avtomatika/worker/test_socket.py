@@ -52,6 +52,20 @@ async def test_events_come_in_text_frames_and_nonsense_does_no_harm(world: World
         assert progress["progress"] == 0.25
 
 
+async def test_a_text_that_is_not_utf_8_closes_the_connection_and_leaves_no_traceback(world: World) -> None:
+    for frames in (b"\xff\xfe", [b"{\xc3", b"("]):
+        async with opened(world, world.named("w1")) as socket:
+            await socket.send(frames, text=True)
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1007
+    async with opened(world, world.named("w1")) as socket:
+        await socket.send([b"{\xc3", b"\xbc}"], text=True)  # a letter may be cut between frames
+        await _answers(socket)
+    assert "Traceback" not in world.system.printed()
+
+
 async def test_a_second_connection_closes_the_first(world: World) -> None:
     async with opened(world, world.named("w1")) as first, opened(world, world.named("w1")) as second:
         with pytest.raises(ConnectionClosed) as closed:
