@@ -30,9 +30,12 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import NoneType
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 import msgspec
@@ -213,6 +216,9 @@ def _write(
 ) -> None:
     try:
         line = orjson.dumps(said)
+        odd = not_finite(said.get("action"))
+        if odd is not None:
+            raise TypeError(f"{odd[0][1:]} is {odd[1]!r}")
     except TypeError as problem:
         where = f"blueprint {asked['blueprint']!r}, state {asked['state']!r}: " if asked else ""
         message = f"{where}the action is not JSON: {problem}"
@@ -221,6 +227,26 @@ def _write(
     with writing:
         answers.write(line + b"\n")
         answers.flush()
+
+
+def not_finite(value: Any) -> tuple[str, float] | None:
+    """The first number in `value` that JSON does not have, and where it stands: orjson would write null."""
+    if isinstance(value, float):
+        return None if isfinite(value) else ("", value)
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name, None) for field in fields(value)}
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if type(part) not in _PLAIN and (found := not_finite(part)) is not None:
+                return f".{key}{found[0]}", found[1]
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            if type(part) not in _PLAIN and (found := not_finite(part)) is not None:
+                return f"[{index}]{found[0]}", found[1]
+    return None
+
+
+_PLAIN: Final = frozenset({str, int, bool, NoneType})
 
 
 def _read(loop: asyncio.AbstractEventLoop, lines: "asyncio.Queue[bytes]") -> None:

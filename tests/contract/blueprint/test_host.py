@@ -15,14 +15,19 @@ from shared.domain.job import AwaitApproval, Dispatch, GoTo, Parallel, RunWorkfl
 
 CODE = """
 import os, time
+from dataclasses import dataclass
 from daybook import Blueprint
 from daybook.errors import InvalidInput
 
 print("a file may print")
 bp = Blueprint("order")
 
+@dataclass(slots=True)
+class Count:
+    value: float
+
 @bp.state(start=True)
-def check(input, actions):
+def check(input, actions, context):
     print("so may a handler")
     match input["how"]:
         case "dispatch":
@@ -49,6 +54,11 @@ def check(input, actions):
             raise SystemExit("bye")
         case "odd":
             actions.go_to("finished", object())
+        case "nan":
+            context.state_history["mean"] = {"of": [1.5, (2, float("nan"))]}
+            actions.go_to("finished")
+        case "infinite":
+            actions.dispatch_task("stock", {"n": Count(float("inf"))}, {"success": "finished"})
         case "nothing":
             pass
 
@@ -110,6 +120,13 @@ async def test_a_handler_sees_the_job(host: HandlerHost) -> None:
         ("refuse", "invalid_input", "nope", "blueprint 'order', state 'check': not this"),
         ("exit", "transient", "SystemExit", "blueprint 'order', state 'check': SystemExit: bye"),
         ("odd", "contract_violation", "not_json", "blueprint 'order', state 'check': the action is not JSON"),
+        (
+            "nan",
+            "contract_violation",
+            "not_json",
+            r"'check': .* not JSON: context\.mean\.of\[1\]\[1\] is nan",
+        ),
+        ("infinite", "contract_violation", "not_json", r"'check': .* not JSON: task\.input\.n\.value is inf"),
         ("nothing", "contract_violation", "blueprint", "state 'check': its handler chose no action"),
         ("die", "transient", "handler_died", "ended with status 9"),
     ],
