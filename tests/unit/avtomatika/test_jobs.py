@@ -99,6 +99,13 @@ async def test_a_wrong_body_is_told_what_is_wrong(body: bytes, text: str, tmp_pa
         ("PUT", "/api/v1/jobs/flow", 405, "GET, HEAD, POST"),
         ("PATCH", "/api/v1/dashboard", 405, "GET, HEAD"),
         ("GET", "/api/v1/jobs/x/cancel", 405, "POST"),
+        ("POST", "/api/v1/workers", 405, "GET, HEAD"),
+        ("POST", "/api/jobs", 405, "GET, HEAD"),
+        ("POST", "/api/v1/jobs/x/history", 405, "GET, HEAD"),
+        ("POST", "/api/v1/jobs/x/files/content/a/b", 405, "PUT"),
+        ("POST", "/api/v1/jobs/019a0000-0000-7000-8000-000000000000", 405, "GET, HEAD"),
+        ("POST", "/api/v1/jobs/unknown", 404, None),
+        ("POST", "/api/v1/nothing", 404, None),
     ],
 )
 async def test_a_path_that_takes_another_method_says_which_and_others_are_not_found(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import find_job, guarded, job_commits
 from services.api.dialects.avtomatika.history_view import history_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
-from services.api.dialects.avtomatika.submitting import submit
+from services.api.dialects.avtomatika.submitting import NoBlueprint, submit
 from services.api.dialects.avtomatika.views import dashboard, dot_of, latest_events, skills_of, workers_of
 from shared.application.commands import CommandRefused, command
 from shared.application.definitions import UnknownWorkflow
@@ -63,33 +64,61 @@ def routes(parts: AvtomatikaParts) -> list[Route]:
     for base in (f"{prefix}/{{version:apiversion}}", prefix):
         for method, path, handler in ROUTES:
             found.append(Route(base + path, guarded(parts, _bound(parts, handler)), methods=[method]))
-    others = _Others(list(found))
-    for handler, methods in ((submit, ("POST",)), (others, ANY)):
+    rest = _Rest(list(found))
+    for handler, methods in ((rest.post, ("POST",)), (rest.any, ANY)):
         for base in (f"{prefix}/{{version:apiversion}}", prefix):
             path = base + "/{endpoint:path}"
             found.append(Route(path, guarded(parts, _bound(parts, handler)), methods=methods))
     return found
 
 
-class _Others:
-    """Any other request: 405 for a path that takes another method, 404 for one that is nobody's."""
+class _Rest:
+    """What no route takes: a blueprint's endpoint, else 405 where a path takes another method, else 404."""
 
     def __init__(self, routes: list[Route]) -> None:
         self._listed = routes
 
-    async def __call__(self, parts: AvtomatikaParts, client: Client, request: Request) -> Response:
-        taken = {
-            method
-            for route in self._listed
-            if route.matches(request.scope)[0] is Match.PARTIAL
-            for method in route.methods or ()
-        }
+    async def post(self, parts: AvtomatikaParts, client: Client, request: Request) -> Response:
+        try:
+            return await submit(parts, client, request)
+        except NoBlueprint:
+            self._refuse(self._taken(request))
+            raise
+
+    async def any(self, parts: AvtomatikaParts, client: Client, request: Request) -> Response:
+        taken = self._taken(request)
         version, endpoint = request.path_params.get("version"), str(request.path_params["endpoint"])
         if await parts.endpoints.find(client.tenant, version, endpoint) is not None:
             taken.add("POST")
+        self._refuse(taken)
+        raise Refused("Not Found", 404)
+
+    def _taken(self, request: Request) -> set[str]:
+        """The methods that routes take at the path. What is POSTed to /jobs/{name} is meant for a blueprint
+        of that name, unless it is a job's id.
+        """
+        taken: set[str] = set()
+        for route in self._listed:
+            match, found = route.matches(request.scope)
+            if match is not Match.PARTIAL:
+                continue
+            named = found["path_params"].get("job_id")
+            if request.method == "POST" and route.path.endswith("{job_id}") and not _is_id(named):
+                continue
+            taken |= route.methods or set()
+        return taken
+
+    def _refuse(self, taken: set[str]) -> None:
         if taken:
             raise HTTPException(405, "Method Not Allowed", headers={"Allow": ", ".join(sorted(taken))})
-        raise Refused("Not Found", 404)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _bound(parts: AvtomatikaParts, handler: Handler) -> Callable[[Request, Client], Awaitable[Response]]:

@@ -47,18 +47,25 @@ class Order:
     max_transitions: int
 
 
+class NoBlueprint(Refused):
+    """No blueprint has the endpoint."""
+
+    def __init__(self) -> None:
+        super().__init__("Blueprint not found", 404)
+
+
 async def submit(parts: AvtomatikaParts, client: Client, request: Request) -> Response:
-    """202 with the job's id."""
+    """202 with the job's id. Raises Refused, NoBlueprint before the body is read."""
     version, endpoint = request.path_params.get("version"), str(request.path_params["endpoint"])
     name = await parts.endpoints.find(client.tenant, version, endpoint)
     if name is None:
-        raise Refused("Blueprint not found", 404)
+        raise NoBlueprint
     body = await document_of(parts, request)
     order = order_of(body, parts.settings)
     try:
         definition = await parts.definitions.find(client.tenant, name, None, None)
     except UnknownWorkflow:
-        raise Refused("Blueprint not found", 404) from None
+        raise NoBlueprint from None
     _check_input(name, definition, order.initial_data)
     headers = dict(request.scope["headers"])
     key = idempotency_key(headers)
