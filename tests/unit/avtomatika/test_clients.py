@@ -41,6 +41,17 @@ async def test_a_request_needs_a_known_token(tmp_path: Path) -> None:
             assert (await client.get("/api/v1/jobs", headers=bearer)).status_code == 200
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_a_token_may_have_letters_outside_ascii_however_they_are_sent(
+    encoding: str, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w, w.client(None) as client:
+        for token, status in (("schlüssel-à", 200), ("schlüssel-á", 401)):
+            for name, value in (("X-Client-Token", token), ("Authorization", f"Bearer {token}")):
+                headers = [(name.encode(), value.encode(encoding))]
+                assert (await client.get("/api/v1/jobs", headers=headers)).status_code == status
+
+
 async def test_a_month_has_as_many_requests_as_were_granted(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.client("token-few") as client:
         assert [(await client.get("/api/v1/jobs")).status_code for _ in range(3)] == [200, 200, 429]

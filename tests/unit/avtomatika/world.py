@@ -40,6 +40,8 @@ plan = "gold"
 languages = ["en"]
 [bob]
 token = "token-bob"
+[zoe]
+token = "schlüssel-à"
 [few]
 token = "token-few"
 monthly_attempts = 2
@@ -181,7 +183,7 @@ class World:
 async def world(tmp_path: Path, **settings: Any) -> AsyncIterator[World]:
     """A world with the flow published."""
     file = tmp_path / "clients.toml"
-    file.write_text(CLIENTS)
+    file.write_text(CLIENTS, "utf-8")
     async with native_world() as native:
         made = World(native, Settings.from_env(**settings), file)
         following = asyncio.create_task(made.endpoints.run())

@@ -12,6 +12,7 @@ from services.api.bodies import Document, decode, read_body
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.dialects.avtomatika.token_tables import token_of_header
 from services.api.problems import Problem
 from shared.application.blueprint_jobs import BlueprintJob, job_of
 from shared.application.ports import StoredCommit
@@ -54,8 +55,8 @@ def token_of(request: Request) -> str | None:
     token = request.headers.get("x-client-token")
     if token is None:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        token = value.strip() if scheme.lower() == "bearer" else None
-    return token
+        token = value.strip(" ") if scheme.lower() == "bearer" else None
+    return None if token is None else token_of_header(token.encode("latin-1"))
 
 
 async def document_of(parts: AvtomatikaParts, request: Request) -> Document:

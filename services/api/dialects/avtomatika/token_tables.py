@@ -1,4 +1,4 @@
-"""The token in a table of a TOML file: itself, or its SHA-256, by any of the names that are known for it."""
+"""Tokens in headers, and in a table of a TOML file: itself, or its SHA-256, by any of its known names."""
 
 import re
 from collections.abc import Mapping
@@ -23,6 +23,14 @@ def token_digest(table: Mapping[str, object]) -> bytes:
     if _HASH.fullmatch(text.removeprefix(MARK)) is None:
         raise ValueError(f"{name} is not 64 hex digits")
     return bytes.fromhex(text.removeprefix(MARK))
+
+
+def token_of_header(value: bytes) -> str:
+    """The token in a header. Most clients send letters outside ASCII as UTF-8, some as Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 _HASH: Final = re.compile(r"[0-9A-Fa-f]{64}")

@@ -235,7 +235,7 @@ class WorkerAuth:
     def _read(self, file: Path) -> None:
         try:
             self._seen = _stamp(file)
-            tables = tomllib.loads(file.read_text())
+            tables = tomllib.loads(file.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UnreadableWorkers(f"{file}: {error}") from error
         owns = [_Own(name, _digest_of(file, name, table)) for name, table in tables.items()]

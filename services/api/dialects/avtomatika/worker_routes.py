@@ -21,6 +21,7 @@ from services.api.dialects.avtomatika import worker_contracts as contracts
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika import worker_translation as translation
 from services.api.dialects.avtomatika.task_ids import key_of, task_id_of
+from services.api.dialects.avtomatika.token_tables import token_of_header
 from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.dialects.avtomatika.worker_limits import TooOften, WorkerLimits
@@ -62,7 +63,7 @@ class Call:
         self.scope, self.receive = scope, receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         token, worker = self.headers.get(b"x-worker-token"), self.headers.get(b"x-worker-id")
-        self.token = None if token is None else token.decode("latin-1")
+        self.token = None if token is None else token_of_header(token)
         self.worker = None if worker is None else worker.decode("latin-1")
         self.certified: str | None = scope.get(CERTIFIED)
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from services.api.connection import CERTIFIED
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika.task_ids import task_id_of
+from services.api.dialects.avtomatika.token_tables import token_of_header
 from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.gateway.gateway import Gateway
@@ -48,7 +49,7 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         worker = str(scope["path"]).rpartition("/")[2]
-        token = headers.get(b"x-worker-token", b"").decode("latin-1")
+        token = token_of_header(headers.get(b"x-worker-token", b""))
         certified: str | None = scope.get(CERTIFIED)
         await receive()  # the client's wish to connect
         try:

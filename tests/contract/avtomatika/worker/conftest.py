@@ -14,6 +14,8 @@ OWN_TOKENS = """
 token = "own-token-of-own-1"
 ["cpu-*"]
 token_hash = "{hashed}"
+[own-3]
+token = "schlüssel-à"
 """
 
 
@@ -22,7 +24,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, 
     """It serves; leases are short, so that what is lost comes back soon. With the file of tokens."""
     folder = tmp_path_factory.mktemp("system")
     tokens = folder / "workers.toml"
-    tokens.write_text(OWN_TOKENS.format(hashed="c" * 64))
+    tokens.write_text(OWN_TOKENS.format(hashed="c" * 64), "utf-8")
     environment = {"DAYBOOK_LEASE_SECONDS": "2", "WORKERS_CONFIG_PATH": str(tokens)}
     system = System(folder / "data", environment)
     try:

@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from tests.contract.avtomatika.worker.conftest import OWN_TOKENS
+from tests.contract.avtomatika.worker.test_socket import opened
 from tests.contract.avtomatika.worker.world import World
 
 pytestmark = pytest.mark.connected
@@ -26,11 +27,22 @@ async def test_a_worker_with_a_token_of_its_own_uses_that_and_no_other(world: Wo
     assert (await world.stranger("own-2", "own-token-of-own-1").register("echo")).status_code == 401
 
 
+async def test_a_token_may_have_letters_outside_ascii_however_they_are_sent(world: World) -> None:
+    path, body = "/_worker/workers/register", {"worker_id": "own-3", "supported_skills": ["echo"]}
+    for encoding in ("utf-8", "latin-1"):
+        for token, status in (("schlüssel-à", 200), ("schlüssel-á", 401)):
+            headers = {b"X-Worker-ID": b"own-3", b"X-Worker-Token": token.encode(encoding)}
+            answer = await world.http.post(path, headers=headers, json=body)
+            assert answer.status_code == status
+    async with opened(world, "own-3", "schlüssel-à") as socket:
+        await (await socket.ping())
+
+
 async def test_tokens_may_be_hashed_and_for_a_pattern_and_are_read_again_when_they_change(
     world: World,
 ) -> None:
     assert (await world.stranger("cpu-7", "cpu-secret").register("echo")).status_code == 401
-    world.tokens.write_text(OWN_TOKENS.format(hashed=sha256(b"cpu-secret").hexdigest()))
+    world.tokens.write_text(OWN_TOKENS.format(hashed=sha256(b"cpu-secret").hexdigest()), "utf-8")
     while (await world.stranger("cpu-7", "cpu-secret").register("echo")).status_code != 200:
         await asyncio.sleep(0.1)
     assert (await world.stranger("cpu-7").register("echo")).status_code == 403
