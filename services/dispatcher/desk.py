@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
@@ -27,10 +27,11 @@ from shared.application.ports import (
     UnknownOutcome,
     VersionConflict,
 )
-from shared.domain.errors import DomainError
+from shared.domain.errors import DomainError, NotThere
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job
-from shared.domain.values import ENDINGS, Json
+from shared.domain.job.walk import Walk
+from shared.domain.values import ENDINGS, Json, TaskError
 
 log = logging.getLogger("daybook.dispatcher.desk")
 
@@ -39,6 +40,10 @@ MAX_TRIES = 12
 
 MOST_EVENTS = 200
 """A decision takes no further command when it holds so many events."""
+
+LOOKS = 12
+LOOK_SECONDS = 0.5
+"""How often, and with what pause, a job's workflow is looked for before it counts as gone."""
 
 Evaluate = Callable[[str, Mapping[str, Json]], Json]
 
@@ -322,7 +327,7 @@ class Desk:
                     if recorded.sequence <= self.position:
                         slot.told = slot.job.version
             if slot.job is not None:
-                slot.graph = await self._graphs.fetch(slot.job)
+                slot.graph = await self._fetch(slot.job)
         except JournalError as unavailable:
             slot.job = None
             problem = Unavailable(unavailable)
@@ -339,11 +344,47 @@ class Desk:
             return
         if isinstance(problem, Refused):
             log.error("job %s cannot go on: %s", slot.id, problem.problem)
+            lost = isinstance(problem.problem, NotThere)
+            if lost and slot.job is not None and not slot.job.is_ended:
+                self._end(slot, problem.problem)
+                return
         waiting, slot.waiting = slot.waiting, deque()
         if slot.job is None or not waiting:
             self._slots.pop(slot.id, None)
         for command in waiting:
             command.done(problem)
+
+    async def _fetch(self, job: Job) -> Graph:
+        """The workflow of a job. Raises DomainError when it does not come for a while: it may be on its way,
+        as after a flush, when blueprints are published anew.
+        """
+        looks = 1 if job.is_ended else LOOKS
+        while True:
+            try:
+                return await self._graphs.fetch(job)
+            except NotThere:
+                looks -= 1
+                if not looks:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _end(self, slot: Slot, problem: DomainError) -> None:
+        """The job's workflow is nowhere: it ends with that error, instead of waiting for ever."""
+        error = TaskError("permanent", f"the job cannot go on: {problem}", "no_workflow")
+
+        def act(job: Job, facts: Facts) -> None:
+            if not job.is_ended:
+                Walk(job, facts).end(error)
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Unavailable):
+                again = Command(lambda job, facts: None, lambda outcome: None)
+                asyncio.get_running_loop().call_later(LOOK_SECONDS, self.post, slot.id, again)
+
+        slot.graph = _NO_GRAPH  # to end a job takes none
+        slot.waiting.appendleft(Command(act, done))
+        self._serve(slot)
+        slot.graph = None
 
     def _make_room(self) -> None:
         """Forget idle jobs, oldest first, whose last decision the journal has told us back."""
@@ -352,3 +393,6 @@ class Desk:
                 return
             if not slot.busy and not slot.waiting and slot.sequence <= self.position:
                 del self._slots[id_]
+
+
+_NO_GRAPH: Final = Graph.of_skill("none")
