@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -72,7 +72,7 @@ class QueriesContract:
         for each in commits:
             for topic, data in each.events:
                 if topic == "TaskFailed":
-                    data["error"] = {"kind": "permanent", "message": "no"}
+                    cast(dict[str, Any], data)["error"] = {"kind": "permanent", "message": "no"}
                 if topic in RESULTS:
                     expected.setdefault(data["worker"], Standing()).apply(topic, data, each.at)
         session = projected(database, commits, size)
