@@ -47,6 +47,8 @@ RATE: Final = 5.0
 RUNS: Final = 3
 """How many times the length of a throughput run the latency is measured."""
 PATIENCE_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at how far it is: each costs the machine as much as several tasks."""
 
 _SKILLS: Final = Path(__file__).parents[1] / "sdk" / "skills.py"
 BLUEPRINTS: Final = Path(__file__).parents[1] / "sdk" / "blueprints"
@@ -184,7 +186,7 @@ def _until(client: httpx.Client, number: int) -> None:
     while (now := _ended(client)) < number:
         if monotonic() > stop:
             raise SystemFailed(f"{now} of {number} jobs ended in {PATIENCE_SECONDS:g} s")
-        sleep(0.1)
+        sleep(LOOK_SECONDS)
 
 
 async def _last_sequence(system: System) -> int:
