@@ -30,7 +30,6 @@ from shared.application.ports import (
 from shared.domain.errors import DomainError, NotThere
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job
-from shared.domain.job.walk import Walk
 from shared.domain.values import ENDINGS, Json, TaskError
 
 log = logging.getLogger("daybook.dispatcher.desk")
@@ -373,8 +372,7 @@ class Desk:
         error = TaskError("permanent", f"the job cannot go on: {problem}", "no_workflow")
 
         def act(job: Job, facts: Facts) -> None:
-            if not job.is_ended:
-                Walk(job, facts).end(error)
+            job.break_off(error, facts)
 
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Unavailable):

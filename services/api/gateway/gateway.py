@@ -147,7 +147,7 @@ class Gateway:
         `skills` are those that may be had now, None for all. Say `gone(poll)` when nobody waits any more.
         """
         member = self.roster.polls(name, skills)
-        able = frozenset(member.profile.skills if self._reputations.trusts(member) else ())
+        able = frozenset(member.profile.skills if member.is_trusted else ())
         poll = self._room.make(
             name,
             able if skills is None else able & skills,

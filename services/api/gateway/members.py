@@ -36,7 +36,7 @@ class Member:
 
     `is_guessed`: it was never registered here, its poll told its skills. `lists_tasks`: it said what it
     works on. `beats`: it shows now and then that it lives. `said_hot` is what its last beat that told says it
-    has loaded, `said` what else its beats said of it.
+    has loaded, `said` what else its beats said of it. `is_trusted`: its reputation lets it have tasks.
     """
 
     profile: Profile
@@ -56,6 +56,7 @@ class Member:
     beats: bool = False
     greeted: bool = False
     reputation: float = 1.0
+    is_trusted: bool = True
 
     @property
     def name(self) -> str:

@@ -111,6 +111,7 @@ class Placing:
             member.candidate()
             for member in self._members.values()
             if not member.has_left
+            and member.is_trusted
             and task.skill in member.profile.skills
             and member.suits(task)
             and (not waiting or self._room.of(member.name, task.skill) is not None)

@@ -48,10 +48,6 @@ class Reputations:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    def trusts(self, member: Member) -> bool:
-        """Whether the worker may have tasks."""
-        return member.reputation >= self._least
-
     async def look(self) -> None:
         """Bring the members up to date; as long as the read model does not answer they stay as they were."""
         ids = {name: self._ids.get(name) or worker_id(name) for name in self._members}
@@ -69,9 +65,10 @@ class Reputations:
             reputation = 1.0 if standing is None else standing.at(now)
             if member is None or member.reputation == reputation:
                 continue
-            trusted, member.reputation = self.trusts(member), reputation
+            was_trusted = member.is_trusted
+            member.reputation, member.is_trusted = reputation, reputation >= self._least
             self._room.prefer(name, member.preferences())
-            if trusted and not self.trusts(member):
+            if was_trusted and not member.is_trusted:
                 log.warning("worker %s gets no tasks: its reputation fell to %g", name, reputation)
 
     async def _look_often(self) -> None:

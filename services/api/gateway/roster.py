@@ -214,7 +214,8 @@ class Roster:
         concurrency = max(profile.concurrency, before.concurrency if before else 1)
         member = Member(profile, str(new_id()), now, now, concurrency, is_guessed=is_guessed)
         if before is not None:
-            member.runs, member.reputation = before.runs, before.reputation
+            member.runs = before.runs
+            member.reputation, member.is_trusted = before.reputation, before.is_trusted
         self._members[profile.name] = member
         self._room.prefer(profile.name, member.preferences())
         self._by_token[subjects.id_token(worker_id(profile.name))] = profile.name

@@ -23,9 +23,9 @@ from shared.broker.subjects import TAKES
 
 log = logging.getLogger(__name__)
 
+NO_MORE: Final = 204
 DRY_SECONDS: Final = 0.1
 """How long a skill of which nothing is held is not asked for."""
-NO_MORE: Final = 204
 SILENT_SECONDS: Final = 1.0
 """The same when there is no answer."""
 

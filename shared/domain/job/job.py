@@ -160,6 +160,11 @@ class Job(JobState, Aggregate):
         if self.ended is None:
             expire(self, facts)
 
+    def break_off(self, error: TaskError, facts: Facts) -> None:
+        """Ends with the error, whatever it is doing, because it cannot go on; no event when it has ended."""
+        if self.ended is None:
+            Walk(self, facts).end(error)
+
     def wake(self, name: str, facts: Facts) -> None:
         """A timer of `outstanding` fired. One that is over is no event; the broker's clock decides."""
         if self.ended is None:

@@ -323,3 +323,13 @@ def test_an_error_keeps_only_what_it_says() -> None:
         "details": {"d": 1},
         "port": "p",
     }
+
+
+def test_a_job_that_cannot_go_on_ends_with_the_reason_once() -> None:
+    story = Story(ONE)
+    story.events()
+    for _ in range(2):
+        story.job.break_off(TaskError("permanent", "its workflow is gone"), story.facts)
+    assert story.events() == ["TaskCancelled", "JobFailed"]
+    assert story.job.error is not None
+    assert story.job.error["message"] == "its workflow is gone"

@@ -323,3 +323,12 @@ async def test_a_placed_task_that_waits_here_is_not_for_a_poll_of_a_worker_that_
     assert inside.reports.asked == []
     inside.poll(able.name, "echo")
     assert [asked.worker for asked in inside.reports.asked] == ["able"]
+
+
+async def test_a_placed_task_is_not_kept_for_a_worker_that_is_not_trusted() -> None:
+    inside = Inside()
+    inside.join("cheap", "echo", costs={"echo": 1.0}).is_trusted = False
+    inside.join("dear", "echo", costs={"echo": 9.0})
+    inside.poll("dear", "echo")
+    inside.deliver(placement={"strategy": "cheapest"})
+    assert inside.reports.asked[-1].worker == "dear", "at once"
