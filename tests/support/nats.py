@@ -1,5 +1,6 @@
 """A real nats-server for tests: the fixture `nats_server`, and connections to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from shared.broker.connection import Connection, connect, disconnect
 from shared.broker.embedded import EmbeddedServer, Sync
+from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
 from shared.broker.subjects import WORKER_INBOX
 
@@ -66,6 +68,12 @@ class NatsServer:
     def _keep(self, connection: Connection) -> Connection:
         self.connections.append(connection)
         return connection
+
+
+async def settle(publisher: Publisher) -> None:
+    """Return when the server has acted on all that was published so far."""
+    await asyncio.sleep(0)  # a publisher writes what it gathered in the next turn of the loop
+    await publisher.connection.settle()
 
 
 async def serve(data: Path, sync: Sync = "default") -> AsyncIterator[NatsServer]:

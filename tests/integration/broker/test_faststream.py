@@ -14,7 +14,7 @@ from shared.broker.faststream import Batch, StreamBroker
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_consumer
 from shared.broker.subjects import commit_subject, skill_consumer, skill_filter
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, settle
 
 pytestmark = pytest.mark.connected
 
@@ -42,7 +42,7 @@ async def test_a_handler_gets_whatever_came(nats_server: NatsServer) -> None:
     await until(lambda: bool(batches))
     for number in range(50):
         publisher.publish("report.b", b"%d" % number)
-    await publisher.connection.settle()
+    await settle(publisher)
     await connection.settle()
     go_on.set()
     await until(lambda: sum(map(len, batches)) == 51)

@@ -10,7 +10,7 @@ from shared.broker.connection import connect, disconnect
 from shared.broker.errors import NoAnswer, NoResponders, NotSent, Refused
 from shared.broker.publisher import Outgoing, Publisher
 from shared.broker.source import SubjectSource
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, settle
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.connected
@@ -108,7 +108,7 @@ async def test_what_was_sent_fails_at_once_when_the_line_breaks(
     connection = await connect(proxy.url, name="cut", user="daybook", password=nats_server.password)
     publisher = await Publisher.start(connection)
     waiting = publisher.request("silent", timeout=60)
-    await connection.settle()
+    await settle(publisher)
     await proxy.cut()
     async with asyncio.timeout(5):
         with pytest.raises(NoAnswer):

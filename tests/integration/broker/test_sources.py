@@ -14,7 +14,7 @@ from shared.broker.pulls import GATHERED_LATE, PullSource
 from shared.broker.source import SubjectSource
 from shared.broker.streams import api, declare_consumer
 from shared.broker.subjects import commit_subject, skill_consumer, skill_filter
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, settle
 
 pytestmark = pytest.mark.connected
 
@@ -104,7 +104,7 @@ async def test_a_flooded_source_drops_and_says_so_once(
     source = await SubjectSource.open(connection, "news", most_waiting=10)
     for _ in range(30):
         publisher.publish("news")
-    await publisher.connection.settle()
+    await settle(publisher)
     await connection.settle()
     assert source.waiting == 10
     assert caplog.text.count("dropping new ones") == 1

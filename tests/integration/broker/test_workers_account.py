@@ -22,7 +22,7 @@ from shared.broker.errors import NoResponders
 from shared.broker.messages import Message
 from shared.broker.publisher import Publisher, line
 from shared.broker.streams import api, declare_streams
-from tests.support.nats import WORKER_TOKEN, NatsServer
+from tests.support.nats import WORKER_TOKEN, NatsServer, settle
 
 pytestmark = pytest.mark.connected
 
@@ -257,7 +257,7 @@ async def test_subjects_that_the_server_does_not_translate_are_not_taken(attacke
     await attacked.ours.connection.listen(reply, lambda *message: told.append(message[3]))
     attacked.worker.connection.write(line(subjects.report(JOB).encode(), reply.encode(), b"", b"?"))
     await attacked.worker.request(subjects.report(OTHER))
-    await attacked.ours.connection.settle()
+    await settle(attacked.ours)
     assert [message.subject for message in attacked.heard] == [subjects.report(OTHER)]
     assert told == []
 
@@ -292,7 +292,7 @@ def error(message: Message) -> int:
 
 async def nothing_happened(both: Both, last: int, heard: int) -> None:
     """The journal has `last` commits and takes the next one behind them; only `heard` messages came to us."""
-    await both.ours.connection.settle()
+    await settle(both.ours)
     state = (await api(both.ours.connection, "STREAM.INFO.JOURNAL"))["state"]
     assert (state["first_seq"], state["messages"], state["last_seq"]) == (1, last, last)
     assert await both.store() == last + 1
