@@ -18,9 +18,8 @@ from benchmarks.workloads import ONE_STEP, WORKLOADS
 
 _THROUGHPUT = {workload.name: workload for workload in WORKLOADS}
 LOADS = (*_THROUGHPUT, throughput.BULK, latency.NAME)
-SDK = (sdk.NAME, sdk.CEILING)
 LONG = (memory.NAME, replay.NAME, pages.NAME)
-SCENARIOS = (*LOADS, *SDK, *LONG)
+SCENARIOS = (*LOADS, sdk.NAME, *LONG)
 QUICK = LOADS
 
 Tell = Callable[[str], None]
@@ -92,8 +91,6 @@ def _sdk(plan: Plan, tell: Tell) -> list[LoadRun]:
                 LoadGenerator() as load,
             ):
                 found += sdk.measure(system, load, plan.seconds)
-    if sdk.CEILING in plan.scenarios:
-        found.append(sdk.ceiling(plan.seconds))
     for one in found:
         tell(report.line(one))
     return found

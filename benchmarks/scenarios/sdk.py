@@ -1,15 +1,16 @@
 """One unmodified worker of the avtomatika-worker SDK, over its own HTTP: how many tasks it gets through.
 
 `rate` submits jobs while nobody works, then starts the worker; tasks a second are counted from the first
-claim to the last end, by the times in the journal. `ceiling` is the same worker against a server that
-answers at once.
+claim to the last end, by the times in the journal. `beside_the_stub` sets the worker against the same
+worker at a server that answers at once: what the SDK itself can do.
 """
 
 import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -24,28 +25,31 @@ from benchmarks.load import finished
 from benchmarks.metering import Meter, usage
 from benchmarks.results import DAYBOOK, LoadRun
 from benchmarks.system import CLIENT_TOKEN, WORKER_TOKEN, System, free_port
+from benchmarks.turns import Side, take_turns
 from shared.broker.connection import connect, disconnect
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.journal import JetStreamJournal
 from tests.contract.avtomatika.worker.sdk import sdk_python
 
 NAME: Final = "sdk"
-CEILING: Final = "sdk-ceiling"
+BLUEPRINT: Final = "sdk-blueprint"
 JOBS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "sdk": {"skill": "answer", "input": {"number": 1}},
-    "sdk-blueprint": {"workflow": "bench", "input": {}},
+    NAME: {"skill": "answer", "input": {"number": 1}},
+    BLUEPRINT: {"workflow": "bench", "input": {}},
 }
 """By the name of the row: jobs of one task, and those of a state machine with one dispatched task."""
 
 STUB: Final = "SDK alone"
-TASKS_A_SECOND: Final = 300
-"""How many jobs a run submits for each second that it should last."""
+TASKS_A_SECOND: Final = {NAME: 600, BLUEPRINT: 300}
+"""How many jobs are submitted for each second that their run should last."""
+WARM_SECONDS: Final = 2.0
+"""That both workers have been at work before their turns are counted."""
 BULK_SIZE: Final = 64
 WARM_SHARE: Final = 0.1
 """CPU is counted from when this share of the jobs has ended, so that the worker's start is left out."""
 RATE: Final = 5.0
 RUNS: Final = 3
-"""How many times the length of a throughput run the latency is measured."""
+"""How many times the length of a throughput run the latency is measured, and either worker works in turns."""
 PATIENCE_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.5
 """Between two looks at how far it is: each costs the machine as much as several tasks."""
@@ -55,23 +59,22 @@ BLUEPRINTS: Final = Path(__file__).parents[1] / "sdk" / "blueprints"
 
 
 def measure(system: System, load: LoadGenerator, seconds: float) -> list[LoadRun]:
-    """Latency first, while the journal is small; then both rates. The system has no worker of its own."""
-    runs = [latency(system, load, RUNS * seconds)]
-    runs += [rate(system, name, round(TASKS_A_SECOND * seconds)) for name in JOBS]
-    return runs
+    """Latency first, while the journal is small. The system has no worker of its own."""
+    return [
+        latency(system, load, RUNS * seconds),
+        rate(system, BLUEPRINT, seconds),
+        *beside_the_stub(system, RUNS * seconds),
+    ]
 
 
-def rate(system: System, name: str, number: int) -> LoadRun:
-    """So many jobs that wait, and a worker that comes."""
+def rate(system: System, name: str, seconds: float) -> LoadRun:
+    """Jobs that wait, and a worker that comes."""
+    number = round(TASKS_A_SECOND[name] * seconds)
     with system.client() as client:
         before = _ended(client)
         system.work([sys.executable, "-c", "import sys; sys.stdin.read()"], {})  # nobody
         after = asyncio.run(_last_sequence(system))
-        left = number
-        while left > 0:
-            jobs = [dict(JOBS[name])] * min(BULK_SIZE, left)
-            client.post("/v1/jobs/bulk", json={"jobs": jobs}).raise_for_status()
-            left -= len(jobs)
+        _submit(client, name, number)
         _work(system, system.url, f"{name}-rate")
         _until(client, before + round(WARM_SHARE * number))
         meter = system.meter()
@@ -124,55 +127,93 @@ def latency(system: System, load: LoadGenerator, seconds: float) -> LoadRun:
     )
 
 
-def ceiling(seconds: float) -> LoadRun:
-    """What the worker does when nothing holds it up. The stub is the `load`."""
-    port, number = free_port(), round(2 * TASKS_A_SECOND * seconds)
-    command = [sys.executable, "-m", "benchmarks.sdk.stub", str(port), str(number)]
-    stub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    worker = None
-    try:
-        assert stub.stdout is not None
-        stub.stdout.readline()
-        env = {**os.environ, **_settings(f"http://127.0.0.1:{port}", "ceiling")}
-        worker = subprocess.Popen(
-            [str(sdk_python()), str(_SKILLS)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        meter = Meter({stub.pid: "load", worker.pid: "worker"})
-        sample = meter.sample()
-        lasted = float(stub.stdout.readline())
-        # What the worker's start costs is in it: a second of CPU among some thousands of tasks.
-        used = usage(sample, meter.sample())
-    finally:
-        for process in (worker, stub):
-            if process is not None:
-                process.kill()
-                process.wait()
+def beside_the_stub(system: System, seconds: float) -> list[LoadRun]:
+    """A worker for whom jobs wait, and one that the stub keeps busy, in turns of so many seconds together."""
+    number = round(TASKS_A_SECOND[NAME] * (seconds + WARM_SECONDS))
+    with system.client() as client, _alone() as alone:
+        before = _ended(client)
+        _submit(client, NAME, number)
+        _work(system, system.url, f"{NAME}-turns")
+        ours = Side(system.worker, system.meter(), lambda: _ended(client))
+        _until(client, before + 1)
+        sleep(WARM_SECONDS)
+        take_turns([ours, alone], seconds)
+        if _ended(client) - before == number:
+            raise SystemFailed(f"{number} jobs were too few for {seconds:g} s")
+    return [_run(DAYBOOK, system.durability, ours), _run(STUB, "none", alone)]
+
+
+def _run(system: str, durability: str, side: Side) -> LoadRun:
     return LoadRun(
-        system=STUB,
-        durability="none",
+        system=system,
+        durability=durability,
         scenario=NAME,
-        jobs=number,
-        seconds=lasted,
-        cpu_us=used.per_job_us(number),
-        foreign_cores=used.foreign_cores,
+        jobs=side.jobs,
+        seconds=side.seconds,
+        cpu_us=side.cpu_us,
+        foreign_cores=side.foreign_cores,
     )
+
+
+@contextmanager
+def _alone() -> Iterator[Side]:
+    """A worker at the stub, which is the `load`."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    started = [subprocess.Popen([sys.executable, "-m", "benchmarks.sdk.stub", str(port)])]
+    try:
+        with httpx.Client(base_url=address, transport=httpx.HTTPTransport(retries=10)) as client:
+
+            def done() -> int:
+                return int(client.get("/done").text)
+
+            done()
+            started.append(
+                subprocess.Popen(
+                    [str(sdk_python()), str(_SKILLS)],
+                    env={**os.environ, **_settings(address, "alone")},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+            stub, worker = (process.pid for process in started)
+            _wait(lambda: done() > 0, "the worker did not come to the stub")
+            yield Side(worker, Meter({stub: "load", worker: "worker"}), done)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def _submit(client: httpx.Client, name: str, number: int) -> None:
+    while number > 0:
+        jobs = [dict(JOBS[name])] * min(BULK_SIZE, number)
+        client.post("/v1/jobs/bulk", json={"jobs": jobs}).raise_for_status()
+        number -= len(jobs)
 
 
 def _work(system: System, url: str, name: str) -> None:
     """Start the SDK's worker, and wait until it is there."""
     system.work([str(sdk_python()), str(_SKILLS)], _settings(url, name))
     with system.client() as client:
-        stop = monotonic() + PATIENCE_SECONDS
-        while monotonic() < stop:
-            if name in client.get("/v1/workers").text:
-                return
-            sleep(0.05)
-    raise SystemFailed(f"the worker did not come: {system.log_tail()}")
+        try:
+            _wait(lambda: name in client.get("/v1/workers").text, "the worker did not come")
+        except SystemFailed as error:
+            raise SystemFailed(f"{error}: {system.log_tail()}") from None
 
 
 def _settings(url: str, name: str) -> dict[str, str]:
-    """The SDK's variables; everything else is as it comes."""
-    return {"ORCHESTRATOR_URL": url, "WORKER_ID": name, "WORKER_TOKEN": WORKER_TOKEN, "PYTHONPATH": ""}
+    """The SDK's variables; everything else is as it comes.
+
+    At its default of ten tasks at a time, a worker that gets them at once is full now and then, and sleeps
+    for half a second.
+    """
+    return {
+        "ORCHESTRATOR_URL": url,
+        "WORKER_ID": name,
+        "WORKER_TOKEN": WORKER_TOKEN,
+        "MAX_CONCURRENT_TASKS": "100",
+        "PYTHONPATH": "",
+    }
 
 
 def _ended(client: httpx.Client) -> int:
@@ -182,11 +223,15 @@ def _ended(client: httpx.Client) -> int:
 
 def _until(client: httpx.Client, number: int) -> None:
     """Wait until so many jobs have ended."""
+    _wait(lambda: _ended(client) >= number, f"{number} jobs did not end", LOOK_SECONDS)
+
+
+def _wait(condition: Callable[[], bool], otherwise: str, pause: float = 0.05) -> None:
     stop = monotonic() + PATIENCE_SECONDS
-    while (now := _ended(client)) < number:
+    while not condition():
         if monotonic() > stop:
-            raise SystemFailed(f"{now} of {number} jobs ended in {PATIENCE_SECONDS:g} s")
-        sleep(LOOK_SECONDS)
+            raise SystemFailed(f"{otherwise} in {PATIENCE_SECONDS:g} s")
+        sleep(pause)
 
 
 async def _last_sequence(system: System) -> int:
