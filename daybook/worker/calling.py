@@ -102,6 +102,7 @@ class Calling:
             "worker": self._name,
             "traceparent": task.trace,
             "metadata": task.metadata,
+            "release": task.release,
         }
 
 

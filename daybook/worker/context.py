@@ -26,7 +26,8 @@ class TaskContext:
     `cancelled` is set when the task must stop: the job was cancelled, the time limit passed, or the worker
     is shutting down. A skill in a thread should look at it now and then; a coroutine is cancelled by
     asyncio, and a process is killed. `traceparent` is the W3C trace context of the release: of its span in
-    the job's trace.
+    the job's trace. `metadata` is what the client gave the job; `release` holds what else is known of the
+    task (`workflow`, `node`, `tenant`, `urgency`, `deadline`, …; the fields of TaskReleased in docs/wire.md).
     """
 
     job_id: UUID
@@ -36,6 +37,7 @@ class TaskContext:
     worker: str
     traceparent: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
     report_progress: Progress = field(default=lambda fraction, message: None, repr=False)
 

@@ -83,6 +83,11 @@ class Task:
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """What the client gave the job as its metadata."""
+        return self.released.get("metadata") or {}
+
+    @property
+    def release(self) -> dict[str, Any]:
         """What else the release says (workflow, node, tenant, urgency, …), without the input."""
         return {name: value for name, value in self.released.items() if name not in _OWN_FIELDS}
 
@@ -158,4 +163,4 @@ def _report(task: Task, worker: str, kind: str, **more: Any) -> bytes:
     )
 
 
-_OWN_FIELDS = frozenset({"task", "attempt", "skill", "input", "claim", "trace"})
+_OWN_FIELDS = frozenset({"task", "attempt", "skill", "input", "claim", "trace", "metadata"})

@@ -58,17 +58,20 @@ async def test_a_skill_that_asks_for_it_gets_the_tasks_context(dispatcher: FakeD
             "job": str(task.job_id),
             "task": [task.task, task.attempt, task.skill, task.worker],
             "trace": task.traceparent,
-            "workflow": task.metadata["workflow"],
+            "workflow": task.release["workflow"],
+            "metadata": task.metadata,
         }
 
     async with serving(worker):
-        job = await dispatcher.release("tell", task=3, attempt=2, trace=trace, workflow="report")
+        told: dict[str, Any] = {"workflow": "report", "metadata": {"order": 7}}
+        job = await dispatcher.release("tell", task=3, attempt=2, trace=trace, **told)
         (result,) = await dispatcher.results(1)
     assert result["output"] == {
         "job": str(job),
         "task": [3, 2, "tell", "w1"],
         "trace": traceparent_of(job, trace, 4),
         "workflow": "report",
+        "metadata": {"order": 7},
     }
 
 

@@ -35,7 +35,14 @@ def test_a_task_is_the_last_event_of_its_commit() -> None:
     assert found.key == (str(JOB), 4, 2)
     assert found.job_token == id_token(JOB)
     assert (found.skill, found.input, found.run_timeout) == ("resize", {"n": 1}, 3)
-    assert found.metadata == {"node": "a", "workflow": "w", "run_timeout": 3}
+    assert found.release == {"node": "a", "workflow": "w", "run_timeout": 3}
+    assert found.metadata == {}
+
+
+def test_the_metadata_of_the_job_stand_apart() -> None:
+    found = task(metadata={"order": 7})
+    assert found.metadata == {"order": 7}
+    assert found.release == {"node": "a", "workflow": "w"}
 
 
 def test_what_a_release_leaves_out_has_its_default() -> None:
