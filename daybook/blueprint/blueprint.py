@@ -24,6 +24,7 @@ from daybook.blueprint.endpoints import endpoint_of, endpoint_problem
 from daybook.blueprint.schemas import problem_of, schema_of, schemas_problem
 from daybook.blueprint.targets import targets_of
 from daybook.errors import BlueprintError
+from shared.application.blueprint_words import END
 
 if TYPE_CHECKING:
     from daybook.blueprint.files import TaskFiles
@@ -33,9 +34,6 @@ Handler = Callable[..., Any]
 OpenFiles = Callable[[Mapping[str, Any], Actions], "TaskFiles"]
 """Makes the `task_files` of a job, given as view_of gives it; the actions record what it moves."""
 Outcome = Literal["succeeded", "failed"]
-
-END = ":end"
-"""What is put behind an end state's name to name the node in which the job ends."""
 
 
 @dataclass(slots=True)

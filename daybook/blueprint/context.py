@@ -6,12 +6,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from daybook.blueprint.actions import Actions
+from shared.application.blueprint_words import UPDATED
 
 if TYPE_CHECKING:
     from daybook.blueprint.files import TaskFiles
-
-UPDATED: Final = "@updated"
-"""The key of a job's context that names what `update_context` kept, which is part of `initial_data`."""
 
 VIEW: Final = ("job_id", "input", "results", "last", "node", "workflow", "tags", "metadata", "attempt")
 ARGUMENTS: Final = (

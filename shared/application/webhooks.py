@@ -8,7 +8,8 @@ from uuid import UUID
 
 import orjson
 
-from shared.application.blueprint_jobs import SECURITY, BlueprintJob
+from shared.application.blueprint_jobs import BlueprintJob
+from shared.application.blueprint_words import SECURITY
 from shared.application.ports import StoredCommit
 
 NATIVE: Final = "native"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from shared.application.blueprint_jobs import RESERVED, task_id
+from shared.application.blueprint_words import RESERVED, task_id
 from shared.domain.job import (
     Action,
     AwaitApproval,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from shared.application.blueprint_jobs import CLIENT_TAG, RESULT_TIMEOUT, SECURITY, TRIGGER_TAG, attempts
+from shared.application.blueprint_words import CLIENT_TAG, RESULT_TIMEOUT, SECURITY, TRIGGER_TAG, attempts
 from shared.application.definitions import Definitions
 from shared.application.inputs import input_problem
 from shared.application.ports import Journal

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.scheduler.timetable_file import BadSchedules, Entries
-from shared.application.blueprint_jobs import RESERVED
+from shared.application.blueprint_words import RESERVED
 from shared.domain.errors import InvalidValue
 from shared.domain.schedule import recurrence_of, zone_of
 from shared.domain.schedule.schedule import CATCH_UPS

@@ -8,7 +8,7 @@ import pytest
 
 from services.api.dialects.avtomatika.task_ids import task_id_of
 from services.api.gateway.tasks import Key
-from shared.application.blueprint_jobs import task_id
+from shared.application.blueprint_words import task_id
 from shared.application.ids import new_id
 from shared.domain.job import GoTo
 from tests.unit.avtomatika.world import world

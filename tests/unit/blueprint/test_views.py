@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from daybook.blueprint.context import UPDATED
-from shared.application import blueprint_jobs
 from shared.application.blueprint_jobs import BlueprintJob
+from shared.application.blueprint_words import UPDATED
 from shared.application.collecting import collected
 from shared.application.ids import new_id
 from shared.application.ports import Decision
@@ -106,7 +105,6 @@ def test_clients_see_what_handlers_updated_as_initial_data_and_the_rest_as_histo
     assert job.initial_data == {"path": "/a", "size": 2}
     assert job.state_history == {"found": 3}
     assert job.result == 3
-    assert UPDATED == blueprint_jobs.UPDATED
 
 
 @pytest.mark.parametrize(("placement", "queue"), [(None, "s"), ({"max_cost": 1}, PLACED)])

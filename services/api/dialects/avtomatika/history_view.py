@@ -10,7 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.api.dialects.avtomatika.answers import shown
-from shared.application.blueprint_jobs import END, BlueprintJob, task_id
+from shared.application.blueprint_jobs import BlueprintJob
+from shared.application.blueprint_words import END, task_id
 from shared.application.files import RECORDED
 from shared.application.ids import derived_id
 from shared.application.ports import StoredCommit

@@ -14,7 +14,7 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
-from shared.application.blueprint_jobs import CLIENT_TAG, RESERVED, RESULT_TIMEOUT, SECURITY, attempts
+from shared.application.blueprint_words import CLIENT_TAG, RESERVED, RESULT_TIMEOUT, SECURITY, attempts
 from shared.application.clock import now_us
 from shared.application.definitions import Definition, UnknownWorkflow
 from shared.application.ids import new_id

@@ -10,7 +10,8 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.history_view import history_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.submitting import TAG
-from shared.application.blueprint_jobs import END, STATUSES, BlueprintJob, job_of
+from shared.application.blueprint_jobs import STATUSES, BlueprintJob, job_of
+from shared.application.blueprint_words import END
 from shared.application.clock import now_us
 from shared.application.reputation import Standing
 from shared.application.summary import JobSummary, WorkerSummary

@@ -1,0 +1,34 @@
+"""The names that a job of a blueprint carries in its events; who submits, runs or shows one knows them."""
+
+from typing import Final
+from uuid import UUID
+
+from shared.domain.values import Json
+
+RESERVED: Final = "daybook."
+"""Metadata keys with this prefix are the server's own."""
+RESULT_TIMEOUT: Final = "daybook.result_timeout"
+SECURITY: Final = "daybook.security"
+CLIENT_TAG: Final = "client"
+"""The tag by which a client's jobs are listed."""
+TRIGGER_TAG: Final = ("daybook.trigger", "schedule")
+"""Name and value of the tag by which jobs of schedules are counted."""
+UPDATED: Final = "@updated"
+"""The key of the context that names what handlers updated: that is initial data, and no history."""
+END: Final = ":end"
+"""What stands behind an end state's name in the name of the node in which the job ends."""
+
+
+def task_id(job: UUID, task: int, attempt: int) -> str:
+    """How one attempt of a task is called on the wire of blueprints."""
+    return f"task-{job.hex}-{task}-{attempt}"
+
+
+def attempts(max_retries: int) -> dict[str, Json]:
+    """The retry policy of blueprints' tasks: tried again at once, then the job is set aside."""
+    return {
+        "max_attempts": max_retries + 1,
+        "base_seconds": 0,
+        "when_exhausted": "quarantine",
+        "quarantine": ["permanent", "contract_violation"],
+    }
