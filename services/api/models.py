@@ -6,8 +6,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 NAME_PATTERN: Final = r"\A[A-Za-z0-9_][A-Za-z0-9_.:@ -]{0,198}[A-Za-z0-9_]?\Z"
-RESERVED_METADATA: Final = "daybook."
-"""Metadata keys with this prefix are the server's own."""
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="letters, digits and _.:@- inside, at most 200")]
 Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", description="no control characters")]

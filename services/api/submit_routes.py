@@ -22,7 +22,7 @@ from starlette.types import Receive
 from services.api.bodies import BodyLimits, decode, decoder_of, read_body
 from services.api.front import Answer, Headers, RawHeaders
 from services.api.metrics import Metrics
-from services.api.models import RESERVED_METADATA, Retry, SubmitJob, SubmitJobs
+from services.api.models import Retry, SubmitJob, SubmitJobs
 from services.api.principals import Authenticator, Principal
 from services.api.problems import FieldError, Problem
 from services.api.translation import problem_of
@@ -32,6 +32,7 @@ from shared.application.definitions import Definitions
 from shared.application.ids import new_id
 from shared.application.submit import REQUEST_DIGEST, Submission, Submit, Submitted, job_id_of
 from shared.domain.job.spec import JobSpec
+from shared.domain.metadata import RESERVED, reserved_in
 from shared.domain.values import Json
 
 MAX_WAIT_SECONDS: Final = 300.0
@@ -246,8 +247,8 @@ def _check(order: SubmitJob) -> None:
         raise _wrong("/skill", "give one of workflow and skill")
     if order.version is not None and order.workflow is None:
         raise _wrong("/version", "only a workflow has versions")
-    if order.metadata and any(key.startswith(RESERVED_METADATA) for key in order.metadata):
-        raise _wrong("/metadata", f"keys that begin with {RESERVED_METADATA!r} are the server's")
+    if reserved_in(order.metadata):
+        raise _wrong("/metadata", f"keys that begin with {RESERVED!r} are the server's")
     if order.webhook_url is not None and not usable_url(order.webhook_url):
         raise _wrong("/webhook_url", "give an absolute http or https URL without credentials")
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from services.api.models import RESERVED_METADATA
 from shared.application.ports import StoredCommit
 from shared.application.summary import JobSummary, iso
+from shared.domain.metadata import of_client, reserved_in
 
 
 def public(summary: JobSummary) -> dict[str, Any]:
     """A job as every route shows it, without the server's own metadata."""
     view = summary.to_public()
     metadata = view.get("metadata")
-    if metadata and any(key.startswith(RESERVED_METADATA) for key in metadata):
-        view["metadata"] = {k: v for k, v in metadata.items() if not k.startswith(RESERVED_METADATA)}
+    if reserved_in(metadata):
+        view["metadata"] = of_client(metadata)
     return view
 
 

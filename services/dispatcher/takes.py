@@ -18,7 +18,7 @@ from services.dispatcher.releases import Releases
 from services.dispatcher.reports import ahead_lease
 from services.dispatcher.slots import Command, Done, Outcome, Unavailable
 from shared.domain.job import Facts, Job, Verdict
-from shared.domain.job.spec import told_to_workers
+from shared.domain.metadata import told_to_workers
 
 MOST = 256
 """Tasks that are given for one question."""

@@ -9,9 +9,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from shared.application.blueprint_fold import FOLDS
-from shared.application.blueprint_words import END, RESERVED, RESULT_TIMEOUT, UPDATED, task_id
+from shared.application.blueprint_words import END, UPDATED, task_id
 from shared.application.ports import StoredCommit
 from shared.application.summary import JobSummary
+from shared.domain.metadata import RESULT_TIMEOUT, of_client
 
 BACKGROUND: Final = frozenset({"schedule", "parent"})
 """What triggers a job that no client asked for; its state tells when it began and changed."""
@@ -124,7 +125,7 @@ class BlueprintJob:
     @property
     def metadata(self) -> dict[str, Any]:
         """The client's own metadata."""
-        return {k: v for k, v in self.summary.metadata.items() if not k.startswith(RESERVED)}
+        return of_client(self.summary.metadata)
 
     def state(self) -> dict[str, Any]:
         """The job in full; what is None is not shown. No token and no header is ever in it."""

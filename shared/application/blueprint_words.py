@@ -5,10 +5,6 @@ from uuid import UUID
 
 from shared.domain.values import Json
 
-RESERVED: Final = "daybook."
-"""Metadata keys with this prefix are the server's own."""
-RESULT_TIMEOUT: Final = "daybook.result_timeout"
-SECURITY: Final = "daybook.security"
 CLIENT_TAG: Final = "client"
 """The tag by which a client's jobs are listed."""
 TRIGGER_TAG: Final = ("daybook.trigger", "schedule")

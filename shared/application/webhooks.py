@@ -9,8 +9,8 @@ from uuid import UUID
 import orjson
 
 from shared.application.blueprint_jobs import BlueprintJob
-from shared.application.blueprint_words import SECURITY
 from shared.application.ports import StoredCommit
+from shared.domain.metadata import SECURITY
 
 NATIVE: Final = "native"
 

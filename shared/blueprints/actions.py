@@ -1,10 +1,10 @@
 """Between the dictionaries that handlers choose and the domain's actions; and a job as handlers see it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from shared.application.blueprint_words import RESERVED, task_id
+from shared.application.blueprint_words import task_id
 from shared.domain.job import (
     Action,
     AwaitApproval,
@@ -19,9 +19,7 @@ from shared.domain.job import (
 )
 from shared.domain.job.state import Task
 from shared.domain.job.walk import ANY_PORT
-
-CLIENT: Final = "daybook.client"
-"""The key of a job's metadata that tells its handlers of the client: {"plan", "params"}, never a token."""
+from shared.domain.metadata import CLIENT, of_client
 
 
 def action_of(document: Mapping[str, Any]) -> Action:
@@ -47,7 +45,6 @@ def action_of(document: Mapping[str, Any]) -> Action:
 def view_of(job: Job, effect: RunHandler) -> dict[str, Any]:
     """A job as the handlers of its states see it (daybook.blueprint.context)."""
     spec = job.spec
-    metadata = {name: value for name, value in (spec.metadata or {}).items() if not name.startswith(RESERVED)}
     client = (spec.metadata or {}).get(CLIENT)
     target, answers = answers_of(job)
     return {
@@ -59,7 +56,7 @@ def view_of(job: Job, effect: RunHandler) -> dict[str, Any]:
         "last": effect.payload,
         "node": effect.node,
         "tags": spec.tags,
-        "metadata": metadata or None,
+        "metadata": of_client(spec.metadata) or None,
         "attempt": effect.attempt,
         "client": client,
         "tracing_context": {} if spec.trace is None else {"traceparent": spec.trace},

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from shared.application.blueprint_words import CLIENT_TAG, RESULT_TIMEOUT, SECURITY, TRIGGER_TAG, attempts
+from shared.application.blueprint_words import CLIENT_TAG, TRIGGER_TAG, attempts
 from shared.application.definitions import Definitions
 from shared.application.inputs import input_problem
 from shared.application.ports import Journal
 from shared.application.submit import REQUEST_DIGEST, Submit
-from shared.blueprints.actions import CLIENT
 from shared.domain.errors import InvalidValue
 from shared.domain.job.spec import JobSpec
+from shared.domain.metadata import CLIENT, RESULT_TIMEOUT, SECURITY
 from shared.domain.schedule import Fire
 from shared.domain.values import Json
 from shared.settings import Settings

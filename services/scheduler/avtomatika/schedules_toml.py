@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.scheduler.timetable_file import BadSchedules, Entries
-from shared.application.blueprint_words import RESERVED
 from shared.domain.errors import InvalidValue
+from shared.domain.metadata import RESERVED, reserved_in
 from shared.domain.schedule import recurrence_of, zone_of
 from shared.domain.schedule.schedule import CATCH_UPS
 from shared.domain.values import Json
@@ -94,7 +94,7 @@ def _problems(table: Mapping[str, Any], zone: str) -> Iterator[str]:
             yield f"{name!r} is not a table"
         else:
             yield from _not_json(value, name)
-    if isinstance(table.get("metadata"), dict) and any(key.startswith(RESERVED) for key in table["metadata"]):
+    if isinstance(table.get("metadata"), dict) and reserved_in(table["metadata"]):
         yield f"'metadata': keys that begin with {RESERVED!r} are the server's"
     for name in ("dispatch_timeout", "result_timeout"):
         value = table.get(name, 1)

@@ -6,8 +6,8 @@ from shared.domain.errors import ExpressionError
 from shared.domain.graph_nodes import Task as TaskNode
 from shared.domain.graph_reading import limits_of
 from shared.domain.job.events import JobCancelled, JobEvent, TaskQueued, TaskReleased, TaskRetryScheduled
-from shared.domain.job.spec import told_to_workers
 from shared.domain.job.state import Group, Task
+from shared.domain.metadata import told_to_workers
 from shared.domain.retry import RetryPolicy
 from shared.domain.values import Json, TaskError, seconds_us, span_us
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from shared.domain.errors import InvalidValue
 from shared.domain.graph import Graph
@@ -11,11 +11,6 @@ from shared.domain.graph_reading import limits_of
 from shared.domain.retry import RetryPolicy
 from shared.domain.template import Evaluate
 from shared.domain.values import LEAST_URGENT, LONGEST_SECONDS, MOST_URGENT, NORMAL_URGENCY, Json, to_us
-
-SERVERS: Final = "daybook."
-"""How names of metadata begin that are the server's."""
-SENDERS: Final = frozenset({"daybook.security"})
-"""Those that hold what the client said all the same."""
 
 S = TypeVar("S")
 
@@ -117,16 +112,6 @@ class JobSpec:
             raise InvalidValue(f"max_transitions must be at least 1, not {self.max_transitions}")
         if self.max_depth is not None and self.max_depth < 1:
             raise InvalidValue(f"max_depth must be at least 1, not {self.max_depth}")
-
-
-def told_to_workers(metadata: dict[str, Json] | None) -> dict[str, Json] | None:
-    """What of a job's metadata goes with its tasks: all but what the server keeps there for itself."""
-    if metadata is None:
-        return None
-    told = {
-        name: value for name, value in metadata.items() if name in SENDERS or not name.startswith(SERVERS)
-    }
-    return told or None
 
 
 def allowed_skills(policy: dict[str, Json]) -> list[str] | None:

@@ -14,7 +14,7 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
-from shared.application.blueprint_words import CLIENT_TAG, RESERVED, RESULT_TIMEOUT, SECURITY, attempts
+from shared.application.blueprint_words import CLIENT_TAG, attempts
 from shared.application.clock import now_us
 from shared.application.definitions import Definition, UnknownWorkflow
 from shared.application.ids import new_id
@@ -22,15 +22,13 @@ from shared.application.inputs import input_problem
 from shared.application.submit import REQUEST_DIGEST, job_id_of
 from shared.domain.job.spec import JobSpec
 from shared.domain.job.walk import MAX_DEPTH
+from shared.domain.metadata import CLIENT, RESERVED, RESULT_TIMEOUT, SECURITY, reserved_in
 from shared.settings import Settings
 
 T = TypeVar("T")
 
 ORIGIN: Final = "avtomatika"
-CLIENT: Final = "daybook.client"
-"""The metadata key under which handlers find who the client is (never a token)."""
-TAG: Final = CLIENT_TAG
-"""The tag by which a client's jobs are listed."""
+"""How this dialect's jobs are told from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def order_of(body: Mapping[str, Any], settings: Settings) -> Order:
     if webhook_url is not None and not usable_url(webhook_url):
         raise _wrong("'webhook_url' must be an absolute http or https URL without credentials")
     metadata = _member(body, "metadata", dict, "an object")
-    if metadata and any(key.startswith(RESERVED) for key in metadata):
+    if reserved_in(metadata):
         raise _wrong(f"'metadata': keys that begin with {RESERVED!r} are the server's")
     return Order(
         _member(body, "initial_data", dict, "an object") or {},
@@ -125,7 +123,7 @@ def spec_of(
         input=order.initial_data,
         tenant=client.tenant,
         owner=client.name,
-        tags={TAG: client.name},
+        tags={CLIENT_TAG: client.name},
         origin=ORIGIN,
         deadline=None if deadline is None else now_us() + round(deadline * 1_000_000),
         dispatch_timeout=order.dispatch_timeout,

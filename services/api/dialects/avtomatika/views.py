@@ -9,9 +9,8 @@ from uuid import UUID
 from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.history_view import history_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
-from services.api.dialects.avtomatika.submitting import TAG
 from shared.application.blueprint_jobs import STATUSES, BlueprintJob, job_of
-from shared.application.blueprint_words import END
+from shared.application.blueprint_words import CLIENT_TAG, END
 from shared.application.clock import now_us
 from shared.application.reputation import Standing
 from shared.application.summary import JobSummary, WorkerSummary
@@ -50,7 +49,7 @@ async def quarantined(parts: AvtomatikaParts, client: Client, limit: int = 100) 
 async def _jobs(
     parts: AvtomatikaParts, client: Client, most: int, statuses: frozenset[str] = frozenset()
 ) -> list[JobSummary]:
-    wanted = JobFilter(tenant=client.tenant, tags=((TAG, client.name),), statuses=statuses)
+    wanted = JobFilter(tenant=client.tenant, tags=((CLIENT_TAG, client.name),), statuses=statuses)
     found: list[JobSummary] = []
     cursor = None
     while len(found) < most:

@@ -9,8 +9,8 @@ from services.api.dialects.avtomatika.worker_models import Heartbeat, Registrati
 from services.api.gateway.contracts import Contract
 from services.api.gateway.members import DEFAULT_CONCURRENCY, MOST_CONCURRENCY, Profile
 from services.api.gateway.tasks import Handed, Run
-from shared.application.blueprint_words import SECURITY
 from shared.application.schemas import Schema, UnusableSchema, schema_of
+from shared.domain.metadata import SECURITY
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
 
