@@ -22,7 +22,7 @@ def log_to_stderr(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
+    for chatty in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "faststream"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
 

@@ -57,7 +57,7 @@ class StreamBroker(NatsBroker):
         `serializer=None` injects without a validating model (some 10 µs a batch cheaper), and without it
         there is no AsyncAPI document.
         """
-        super().__init__(logger=log, log_level=logging.DEBUG, **options)
+        super().__init__(logger=logging.getLogger("faststream"), log_level=logging.DEBUG, **options)
         self._given = connection
 
     def subject_batches(
@@ -168,7 +168,7 @@ class BatchSubscriber(TasksMixin, DefaultSubscriber[Batch]):
         What the library does around a call costs 250 µs, as much as deciding two reports.
         """
         about = self._outer_config
-        if about.broker_middlewares or about.broker_dependencies or log.isEnabledFor(logging.DEBUG):
+        if about.broker_middlewares or about.broker_dependencies:
             return None
         call = self.calls[0]
         # The library tells these two to nobody else.
