@@ -2,6 +2,7 @@
 
     python -m tests.faults                             the kills, the power cuts, then the backlog
     python -m tests.faults kills --jobs 6000 --strikes 60 --seed 7
+    python -m tests.faults kills --workers sdk         the same with workers of the avtomatika-worker SDK
     python -m tests.faults power --cuts 12 --seed 7    needs root and a loop device
     python -m tests.faults backlog --jobs 10000
 
@@ -39,7 +40,15 @@ def main() -> int:
     all_well = True
     if given.what in ("kills", "all"):
         environment = SHORTER if given.short_leases else {}
-        plan = Plan(seed, given.jobs or 6000, given.strikes, given.rate, given.quiet, environment=environment)
+        plan = Plan(
+            seed,
+            given.jobs or 6000,
+            given.strikes,
+            given.rate,
+            given.quiet,
+            environment=environment,
+            workers=given.workers,
+        )
         CONSOLE.print(f"seed {seed}: {plan.jobs} jobs, {plan.kills} strikes, {plan.rate:g} jobs a second")
         all_well &= _in_a_folder(lambda folder, bar: _kills(plan, folder, bar), given.keep)
     if given.what in ("power", "all"):
@@ -116,6 +125,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=12, help="of power")
     parser.add_argument("--rate", type=float, default=40.0, help="submissions a second")
     parser.add_argument("--quiet", type=float, default=180.0, help="seconds in which all jobs must end")
+    parser.add_argument(
+        "--workers", choices=("native", "sdk"), default="native", help="who works under kills"
+    )
     parser.add_argument("--short-leases", action="store_true", help="find lost workers within seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all is well")
     return parser.parse_args()

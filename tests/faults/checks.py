@@ -239,9 +239,10 @@ def results_come_from_runs(evidence: Evidence) -> list[Violation]:
 def runs_again_only_after_a_kill(evidence: Evidence) -> list[Violation]:
     """I3: an attempt runs once; again only if a kill between the two starts could bring it back."""
     found = []
+    strikes = [kill for kill in evidence.kills if kill.role.removeprefix("stalled ") in evidence.redelivering]
     for of, runs in by_attempt(evidence.executions).items():
         for first, second in pairwise(runs):
-            if not any(kill.could_bring_back(first.started_us, second.started_us) for kill in evidence.kills):
+            if not any(strike.could_bring_back(first.started_us, second.started_us) for strike in strikes):
                 apart = (second.started_us - first.started_us) / 1e6
                 why = f"{first.worker} and {second.worker} ran it {apart:.3f} s apart without a kill between"
                 found.append(Violation("runs_again_only_after_a_kill", _attempt(of), why))

@@ -1,33 +1,28 @@
 """The workers of a run as processes: started, killed and started again."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.contract.avtomatika.worker.sdk import sdk_python
 from tests.faults.workers import SKILLS
 from tests.support.system import ROOT, WORKER_TOKEN, System
 
 
 class WorkerProcess:
-    """One worker of `tests.faults.workers` that serves `system` and writes to the log of executions."""
+    """A worker that serves a system and writes to the log of executions."""
 
-    def __init__(
-        self,
-        system: System,
-        name: str,
-        log: Path,
-        concurrency: int = 16,
-        skills: Sequence[str] = SKILLS,
-    ) -> None:
+    def __init__(self, name: str, log: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """`environment` is added to ours. `native_worker` and `sdk_worker` make such a worker."""
         self.name = name
         self.deaths: dict[int, int] = {}
         """When each killed process died, in microseconds since the epoch, by its id."""
-        self._command = [sys.executable, "-m", "tests.faults.workers", "--name", name]
-        self._command += ["--nats", system.nats, "--token", WORKER_TOKEN, "--log", str(log)]
-        self._command += ["--concurrency", str(concurrency), "--skills", ",".join(skills)]
+        self._command = list(command)
+        self._environment = dict(environment)
         self._out = log.with_name(f"{name}.out")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +35,12 @@ class WorkerProcess:
         """Start it; it finds the system by itself, whenever that is there."""
         with self._out.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                self._command,
+                cwd=ROOT,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
 
     def kill(self) -> int:
@@ -81,3 +81,29 @@ class WorkerProcess:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+
+def native_worker(
+    system: System, name: str, log: Path, concurrency: int = 16, skills: Sequence[str] = SKILLS
+) -> WorkerProcess:
+    """A `daybook.Worker` with the skills of `tests.faults.workers`, over NATS."""
+    command = [sys.executable, "-m", "tests.faults.workers", "--name", name]
+    command += ["--nats", system.nats, "--token", WORKER_TOKEN, "--log", str(log)]
+    command += ["--concurrency", str(concurrency), "--skills", ",".join(skills)]
+    return WorkerProcess(name, log, command, {})
+
+
+def sdk_worker(system: System, name: str, log: Path) -> WorkerProcess:
+    """An unmodified worker of the avtomatika-worker SDK with the skills of `tests.faults.sdk_workers`."""
+    settings = {
+        "ORCHESTRATOR_URL": system.http,
+        "WORKER_ID": name,
+        "WORKER_TOKEN": WORKER_TOKEN,
+        "EXECUTIONS": str(log),
+        "PYTHONPATH": str(ROOT),
+        # It would stay away for a minute after a server that was not there.
+        "HEARTBEAT_INTERVAL": "1",
+        "POLL_BACKOFF_MAX": "2",
+        "REGISTRATION_RETRY_MAX_DELAY": "2",
+    }
+    return WorkerProcess(name, log, [str(sdk_python()), "-m", "tests.faults.sdk_workers"], settings)

@@ -8,8 +8,10 @@ from tests.faults.executions import Execution, by_attempt
 from tests.faults.history import TERMINAL, History
 from tests.faults.ledger import Ledger
 
-# A kill of one of these can lose an acknowledgement or a running task, and so bring a task again.
 REDELIVERING = frozenset({"worker", "dispatcher", "nats", "supervisor", "power"})
+"""A strike at one of these can lose an acknowledgement or a running task, and so bring a task again."""
+OVER_HTTP = frozenset({"api"})
+"""And at these, when workers speak HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,9 @@ class Kill:
     def could_bring_back(self, first_us: int, second_us: int) -> bool:
         """Whether a task that started at `first_us` may have started again at `second_us` because of it.
 
-        A strike a little before the first start counts too: the report may have gone to a dead dispatcher.
+        That supposes a role that brings tasks again. A strike a little before the first start counts too:
+        the report may have gone to a dead dispatcher.
         """
-        if self.role.removeprefix("stalled ") not in REDELIVERING:
-            return False
         return first_us - 1_000_000 <= self.at_us + self.stalled_us and self.at_us <= second_us
 
 
@@ -53,7 +54,8 @@ class Evidence:
     `rebuilt` and `served` are the digests of the read model, from scratch and as it was served, or None if
     the run had none; `poisoned` counts the commits that no row could be made of; `waiting` counts what
     each queue still holds after the quiet period; `orphans` are the processes that were left when the
-    system had stopped; `expected_roles` must all have been killed.
+    system had stopped; `expected_roles` must all have been killed; a strike at one of `redelivering` can
+    bring a task again.
     """
 
     history: History
@@ -66,6 +68,7 @@ class Evidence:
     poisoned: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)
+    redelivering: frozenset[str] = REDELIVERING
 
 
 def repeated_runs(executions: list[Execution]) -> int:

@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from nats.errors import Error as NatsError
 
 from tests.faults import load, reading, rows
 from tests.faults.checks import violations
-from tests.faults.crew import WorkerProcess
+from tests.faults.crew import native_worker, sdk_worker
 from tests.faults.disk import Disk
-from tests.faults.evidence import Evidence, Violation, summary
+from tests.faults.evidence import OVER_HTTP, REDELIVERING, Evidence, Violation, summary
 from tests.faults.executions import read_executions
 from tests.faults.ledger import Ledger, Order
 from tests.faults.nemesis import POWER, STALLS, TARGETS, Nemesis, Strike, plan
@@ -32,7 +32,7 @@ class Plan:
     """All that decides a run; the same plan gives the same load and the same strikes.
 
     `rate` is submissions a second; `quiet_seconds` is how long the jobs may take to end once the last strike
-    is over.
+    is over. `workers` are native ones, or those of the avtomatika-worker SDK.
     """
 
     seed: int
@@ -42,6 +42,7 @@ class Plan:
     quiet_seconds: float = 180.0
     roles: Sequence[str] = TARGETS + STALLS
     environment: Mapping[str, str] = field(default_factory=dict)
+    workers: Literal["native", "sdk"] = "native"
 
     @property
     def orders(self) -> list[Order]:
@@ -84,7 +85,8 @@ async def run(plan: Plan, folder: Path, tell: Tell = lambda phase, done, total: 
     disk = Disk(folder) if POWER in plan.roles else None
     system = System(folder / "data", plan.environment)
     log = folder / "executions.jsonl"
-    workers = [WorkerProcess(system, name, log) for name in ("w1", "w2")]
+    over_http = plan.workers == "sdk"
+    workers = [(sdk_worker if over_http else native_worker)(system, name, log) for name in ("w1", "w2")]
     ledger = Ledger(folder / "ledger.jsonl")
     reader = JournalReader(system)
     nemesis = Nemesis(system, workers, disk)
@@ -117,6 +119,7 @@ async def run(plan: Plan, folder: Path, tell: Tell = lambda phase, done, total: 
         executions=read_executions(log),
         kills=nemesis.kills,
         expected_roles=plan.roles,
+        redelivering=REDELIVERING | OVER_HTTP if over_http else REDELIVERING,
         served=compared.served,
         rebuilt=compared.rebuilt,
         poisoned=compared.poisoned,

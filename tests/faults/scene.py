@@ -14,7 +14,7 @@ import httpx
 
 from tests.faults import load, reading
 from tests.faults.checks import RULES, violations
-from tests.faults.crew import WorkerProcess
+from tests.faults.crew import WorkerProcess, native_worker
 from tests.faults.evidence import Evidence, Kill, Violation
 from tests.faults.executions import Execution, read_executions
 from tests.faults.reading import JournalReader
@@ -40,7 +40,7 @@ class Scene:
 
     def worker(self, name: str = "w1", concurrency: int = 16) -> WorkerProcess:
         """Start a worker; it ends with the scene."""
-        worker = WorkerProcess(self.system, name, self.log, concurrency)
+        worker = native_worker(self.system, name, self.log, concurrency)
         self.stack.callback(worker.destroy)
         worker.start()
         self.workers[name] = worker

@@ -46,6 +46,7 @@ class Hands:
     ) -> None:
         """`send` answers a delivery, `want` says how many tasks of a skill are wanted from its queue."""
         self._members, self._room, self._runs, self._reports = members, room, runs, reports
+        runs.on_free = self._offer
         self._send, self._want = send, want
         self._beatless = beatless_seconds
         self._loop = asyncio.get_running_loop()
@@ -122,8 +123,12 @@ class Hands:
         except MalformedTask as error:
             log.error("%s; it is given back and comes again in 30 s", error)
             self._send(message.reply, nak(30.0))
-            return
-        if self._runs.redelivered(task):
+        else:
+            self._offer(task)
+
+    def _offer(self, task: Task) -> None:
+        """It goes to a poll, or lies ready, or waits here."""
+        if self._runs.keeps(task):
             return
         if task.deliveries > 1 and self.ahead.gave_back(task.key):
             task.deliveries = 1  # nobody has it, whatever the queue counts

@@ -46,6 +46,8 @@ class Runs:
         self._done: list[str] = []
         self._loop = asyncio.get_running_loop()
         self.on_end: Callable[[Run], None] = lambda run: None
+        self.on_free: Callable[[Task], None] = lambda task: None
+        """Hears of a delivery that was kept while a worker had its task, and no worker has it now."""
 
     @property
     def _wpi(self) -> float:
@@ -61,9 +63,12 @@ class Runs:
         """The worker was granted the task. It keeps it `keep` seconds without ever showing itself."""
         now = self._loop.time()
         run = Run(task.key, worker, task.skill, now, lease)
-        run.ack, run.in_group, run.ports = task.ack, task.in_group, task.ports
+        run.ack, run.release, run.in_group, run.ports = task.ack, task.release, task.in_group, task.ports
         run.wpi_at, run.deadline = now + self._wpi, now + keep
+        before = self._runs.get(task.key)
         self._runs[task.key] = run
+        if before is not None:
+            self._ended(before)
         return run
 
     def adopt(self, key: Key, worker: str) -> Run:
@@ -75,17 +80,30 @@ class Runs:
         self._look_after(run, now)
         return run
 
-    def redelivered(self, task: Task) -> bool:
-        """Whether the task is in somebody's hands already; its new delivery takes the place of the old."""
+    def keeps(self, task: Task) -> bool:
+        """Whether a worker has the task already; then its delivery is kept here, and not offered.
+
+        The same release delivered again takes the place of its delivery before. Another release of the same
+        attempt shows that the dispatcher has taken the task from somebody: it must not be acked for the
+        worker that has the one before, so it waits until a renewal tells whose the task is.
+        """
         run = self._runs.get(task.key)
         if run is None:
             return False
-        if run.cancelled:
-            self._send(task.ack, ACK)
-            return True
-        run.ack, run.skill = task.ack, task.skill
-        run.wpi_at = self._loop.time() + self._wpi
-        self._send(task.ack, IN_PROGRESS)
+        if task.release == run.release:
+            if run.cancelled:
+                self._send(task.ack, ACK)
+            else:
+                self._bind(run, task)
+        elif run.cancelled:
+            self._drop(run)  # what is remembered is of the release before
+            return False
+        elif task.release < run.release:
+            self._send(task.ack, ACK)  # it was released anew since
+        else:
+            run.contender, run.contended_at = task, self._loop.time()
+            run.renew_at = run.wpi_at = run.contended_at
+            self._look_after(run, run.contended_at)
         return True
 
     def heard(self, run: Run) -> None:
@@ -128,6 +146,7 @@ class Runs:
             if run.ack:
                 self._send(run.ack, ACK)
             self._stop(run)
+            self._free(run)
 
     def tick(self, now: float) -> None:
         """Regular care of all."""
@@ -144,9 +163,11 @@ class Runs:
                 self._look_after(run, now)
 
     def _look_after(self, run: Run, now: float) -> None:
-        if run.ack and now >= run.wpi_at:
+        if now >= run.wpi_at:
             run.wpi_at = now + self._wpi
-            self._send(run.ack, IN_PROGRESS)
+            for ack in (run.ack, run.contender.ack if run.contender is not None else ""):
+                if ack:
+                    self._send(ack, IN_PROGRESS)
         if run.asking or run.cancelled or run.reporting:
             return
         # Only what showed itself since the last renewal is renewed; what never does, up to its deadline.
@@ -179,6 +200,11 @@ class Runs:
             if kind == "renew":
                 run.renewed, run.until = asked, asked + self._lease
                 run.renew_at = asked + self._lease / 2
+                if run.contender is not None:
+                    if asked >= run.contended_at:
+                        self._bind(run, run.contender)
+                    else:
+                        run.renew_at = asked  # that may have been granted before it was released anew
             if run.progress is not None:
                 self._look_after(run, self._loop.time())
         elif not run.reporting:
@@ -187,9 +213,26 @@ class Runs:
             )
             self.cancel(run.key)
 
+    def _bind(self, run: Run, task: Task) -> None:
+        """The delivery is that of what the worker has."""
+        if run.ack and run.release != task.release:
+            self._send(run.ack, ACK)
+        run.ack, run.release, run.skill, run.contender = task.ack, task.release, task.skill, None
+        run.wpi_at = self._loop.time() + self._wpi
+        self._send(task.ack, IN_PROGRESS)
+
     def _drop(self, run: Run) -> None:
         del self._runs[run.key]
+        self._ended(run)
+
+    def _ended(self, run: Run) -> None:
         self.on_end(run)
+        self._free(run)
+
+    def _free(self, run: Run) -> None:
+        contender, run.contender = run.contender, None
+        if contender is not None:
+            self.on_free(contender)
 
 
 def nak(seconds: float) -> bytes:

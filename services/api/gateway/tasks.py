@@ -26,10 +26,10 @@ class MalformedTask(ValueError):
 class Task:
     """A released task. Times are microseconds since the epoch, spans seconds.
 
-    `ack` is where its delivery is answered, empty for one that came through no queue; `needs` is None unless
-    the task is placed; `deadline` is when a result comes too late, `metadata` what the client said of the
-    job; `in_group` tells that it is one of several at the same time; `ports` are the ways that its state
-    takes from here.
+    `ack` is where its delivery is answered, empty for one that came through no queue, and `release` the
+    position of its release in the journal, then 0; `needs` is None unless the task is placed; `deadline` is
+    when a result comes too late, `metadata` what the client said of the job; `in_group` tells that it is one
+    of several at the same time; `ports` are the ways that its state takes from here.
     """
 
     __slots__ = (
@@ -43,13 +43,16 @@ class Task:
         "metadata",
         "needs",
         "ports",
+        "release",
         "run_timeout",
         "skill",
         "trace",
         "urgency",
     )
 
-    def __init__(self, job: UUID, released: Mapping[str, Any], ack: str = "", deliveries: int = 1) -> None:
+    def __init__(
+        self, job: UUID, released: Mapping[str, Any], ack: str = "", deliveries: int = 1, release: int = 0
+    ) -> None:
         """`released` has the members of a TaskReleased. Raises InvalidValue, KeyError, TypeError."""
         self.key = Key(job, released["task"], released.get("attempt", 1))
         self.skill: str = released["skill"]
@@ -65,7 +68,7 @@ class Task:
         self.trace: str | None = released.get("trace")
         self.in_group: bool = released.get("parent", 0) != 0
         self.ports: dict[str, str] | None = released.get("transitions")
-        self.ack, self.deliveries = ack, deliveries
+        self.ack, self.deliveries, self.release = ack, deliveries, release
 
     @classmethod
     def delivered(cls, message: Message) -> "Task":
@@ -75,7 +78,8 @@ class Task:
             topic, released = commit["events"][-1][:2]
             if topic != "TaskReleased":
                 raise MalformedTask(f"{message.subject} ends with {topic}, not with TaskReleased")
-            return cls(UUID(commit["id"]), released, message.reply, message.delivery.delivered)
+            delivery = message.delivery
+            return cls(UUID(commit["id"]), released, message.reply, delivery.delivered, delivery.sequence)
         except (orjson.JSONDecodeError, InvalidValue, KeyError, IndexError, TypeError) as error:
             raise MalformedTask(f"{message.subject} cannot be read: {error!r}") from error
 
@@ -90,15 +94,17 @@ class Task:
 class Run:
     """A task in the hands of a worker. The `_at` times and `until` are monotonic seconds.
 
-    `ack` is empty when the delivery is not known: the task was handed out before this process began.
-    `handed` is when the worker got it, `heard` its last sign of it, `renewed` when its lease was last
-    granted, `until` its end.
+    `ack` is empty, and `release` 0, when there is no delivery or none that is known: the task was handed out
+    before this process began. `handed` is when the worker got it, `heard` its last sign of it, `renewed` when
+    its lease was last granted, `until` its end.
     """
 
     __slots__ = (
         "ack",
         "asking",
         "cancelled",
+        "contended_at",
+        "contender",
         "deadline",
         "handed",
         "heard",
@@ -106,6 +112,7 @@ class Run:
         "key",
         "ports",
         "progress",
+        "release",
         "renew_at",
         "renewed",
         "reporting",
@@ -117,7 +124,10 @@ class Run:
 
     def __init__(self, key: Key, worker: str, skill: str, now: float, lease: float) -> None:
         self.key, self.worker, self.skill = key, worker, skill
-        self.ack = ""
+        self.ack, self.release = "", 0
+        self.contender: Task | None = None
+        """Another release of the task, delivered at `contended_at` while the worker has it."""
+        self.contended_at = 0.0
         self.handed = self.heard = self.renewed = self.wpi_at = now
         self.until, self.renew_at = now + lease, now + lease / 2
         self.deadline = 0.0

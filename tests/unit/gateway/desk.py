@@ -140,9 +140,18 @@ class Inside:
         self.hands.wait(poll)
         return poll
 
-    def deliver(self, number: int = 1, skill: str = "echo", *, delivered: int = 1, **fields: Any) -> str:
+    def deliver(
+        self,
+        number: int = 1,
+        skill: str = "echo",
+        *,
+        delivered: int = 1,
+        release: int | None = None,
+        **fields: Any,
+    ) -> str:
         """A task comes from its queue; where its delivery is answered."""
-        ack = f"$JS.ACK.JOURNAL.skill_{skill}.{delivered}.{number}.{number}.1763697600123456000.0"
+        sequence = number if release is None else release
+        ack = f"$JS.ACK.JOURNAL.skill_{skill}.{delivered}.{sequence}.{number}.1763697600123456000.0"
         released = {"task": number, "skill": skill, **fields}
         data = orjson.dumps({"id": str(JOB), "events": [["TaskReleased", released]]})
         self.hands.take_in(Message(f"journal.job.x.{number}.run.{skill}", ack, data))

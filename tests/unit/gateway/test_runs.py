@@ -127,19 +127,6 @@ async def test_a_task_that_a_worker_says_it_holds_is_asked_about_at_once() -> No
     assert run.cancelled
 
 
-async def test_a_delivery_of_an_adopted_task_is_kept_from_then_on() -> None:
-    inside = Inside()
-    inside.join("w1", "echo")
-    run = inside.runs.adopt(key(), "w1")
-    inside.reports.asked[0].answer(verdict="accepted")
-    await settle()
-    ack = inside.deliver(delivered=2)
-    assert run.ack == ack
-    inside.runs.settled(run)
-    inside.runs.acknowledge()
-    assert inside.words(ack) == [b"+WPI", b"+ACK"]
-
-
 @pytest.mark.parametrize("answer", [{"error": "the journal is away"}, {}])
 async def test_an_answer_that_is_no_verdict_takes_the_task_from_nobody(answer: dict[str, str]) -> None:
     inside = Inside()
