@@ -1,9 +1,8 @@
-"""What can be set, from where, and what a profile allows.
+"""What can be set, and by which environment variables.
 
-Each setting is the environment variable `DAYBOOK_<NAME>`; a secret may stand in a file instead, named by
+Each setting is the variable `DAYBOOK_<NAME>`; a secret may stand in a file instead, named by
 `DAYBOOK_<NAME>_FILE`. The names that clients and workers of the systems we speak for already use are
-accepted too; ours win. The dev profile fills in fixed credentials that everybody knows. The production
-profile has none: it refuses to start while one is missing, or is one of those.
+accepted too; ours win.
 """
 
 import base64
@@ -14,24 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-PREFIX = "DAYBOOK_"
-
-DEV_CREDENTIALS = {
-    "client_token": "dev-client-token",
-    "worker_token": "dev-worker-token",
-    "admin_password": "secret",
-    "api_key": "dev-api-key",
-    "jwt_secret": "dev-jwt-secret-for-no-other-profile",
-    "webhook_secret": "whsec_ZGV2LXdlYmhvb2stc2VjcmV0LWZvci1ubyBvdGhlciE=",
-}
-"""The credentials of the dev profile: fixed, printed, and refused by every other profile."""
-
-SHORTEST_SECRET = 16
-"""Characters that a production secret must have at least."""
+from shared.profiles import CREDENTIALS, DEV_CREDENTIALS, unfit_for_production
+from shared.variables import PREFIX, named, variable_of, variables_of
 
 
 class SettingsError(Exception):
@@ -48,10 +35,6 @@ class UnusableFile(SettingsError):
     def __init__(self, problem: str) -> None:
         super().__init__([problem])
         self.args = (problem,)
-
-
-def _named(name: str, *foreign: str) -> AliasChoices:
-    return AliasChoices(PREFIX + name.upper(), *foreign)
 
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -82,121 +65,119 @@ class Settings(BaseSettings):
     """How the nats-server of `daybook up` writes: `always` before it answers, `default` in two minutes."""
     readmodel_url: str = Field("", repr=False)
     """Empty: SQLite under `data`. Else the URL of a PostgreSQL."""
-    blueprints: Path | None = Field(None, validation_alias=_named("blueprints", "BLUEPRINTS_DIR"))
+    blueprints: Path | None = Field(None, validation_alias=named("blueprints", "BLUEPRINTS_DIR"))
     """The folder whose Python modules define blueprints."""
-    otlp_endpoint: str = Field("", validation_alias=_named("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"))
+    otlp_endpoint: str = Field("", validation_alias=named("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"))
     """Where spans go, "http://collector:4318"; empty means nowhere."""
-    log_level: str = Field("info", validation_alias=_named("log_level", "LOG_LEVEL"))
+    log_level: str = Field("info", validation_alias=named("log_level", "LOG_LEVEL"))
 
     nats_password: str = Field("", repr=False)
     """Of the user `daybook`. `daybook up` makes one for its own nats-server when none is set."""
-    client_token: str = Field("", repr=False, validation_alias=_named("client_token", "CLIENT_TOKEN"))
-    worker_token: str = Field("", repr=False, validation_alias=_named("worker_token", "GLOBAL_WORKER_TOKEN"))
+    client_token: str = Field("", repr=False, validation_alias=named("client_token", "CLIENT_TOKEN"))
+    worker_token: str = Field("", repr=False, validation_alias=named("worker_token", "GLOBAL_WORKER_TOKEN"))
     admin_user: str = "admin"
     admin_password: str = Field("", repr=False)
     """Empty in production: nobody can log in with a password."""
     api_key: str = Field("", repr=False)
     """Empty in production: no API key is accepted."""
-    jwt_secret: str = Field("", repr=False, validation_alias=_named("jwt_secret", "JWT_SECRET_KEY"))
-    jwt_dev_mode: bool = Field(default=False, validation_alias=_named("jwt_dev_mode", "JWT_DEV_MODE"))
+    jwt_secret: str = Field("", repr=False, validation_alias=named("jwt_secret", "JWT_SECRET_KEY"))
+    jwt_dev_mode: bool = Field(default=False, validation_alias=named("jwt_dev_mode", "JWT_DEV_MODE"))
     """No credentials are asked for, everybody is admin. The dev profile only."""
     robot_auth_enabled: bool = Field(
-        default=False, validation_alias=_named("robot_auth_enabled", "ROBOT_AUTH_ENABLED")
+        default=False, validation_alias=named("robot_auth_enabled", "ROBOT_AUTH_ENABLED")
     )
     robot_tokens: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, repr=False, validation_alias=_named("robot_tokens", "ROBOT_TOKENS")
+        default_factory=dict, repr=False, validation_alias=named("robot_tokens", "ROBOT_TOKENS")
     )
     """Robot id to the lower-case hex SHA-256 of its token; written "id:hash,id:hash"."""
 
-    clients_file: Path | None = Field(None, validation_alias=_named("clients_file", "CLIENTS_CONFIG_PATH"))
+    clients_file: Path | None = Field(None, validation_alias=named("clients_file", "CLIENTS_CONFIG_PATH"))
     """A TOML table a client: `token`, and if wanted `plan`, `monthly_attempts`, `tenant`, anything else."""
-    workers_file: Path | None = Field(None, validation_alias=_named("workers_file", "WORKERS_CONFIG_PATH"))
+    workers_file: Path | None = Field(None, validation_alias=named("workers_file", "WORKERS_CONFIG_PATH"))
     """A TOML table a worker: its own `token`."""
     schedules_file: Path | None = Field(
-        None, validation_alias=_named("schedules_file", "SCHEDULES_CONFIG_PATH")
+        None, validation_alias=named("schedules_file", "SCHEDULES_CONFIG_PATH")
     )
     """A TOML table a schedule: when it runs which blueprint."""
-    timezone: str = Field("UTC", validation_alias=_named("timezone", "TZ"))
+    timezone: str = Field("UTC", validation_alias=named("timezone", "TZ"))
     """In which the times of schedules are meant, "Europe/Berlin"."""
-    client_api_prefix: str = Field("api", validation_alias=_named("client_api_prefix", "CLIENT_API_PREFIX"))
+    client_api_prefix: str = Field("api", validation_alias=named("client_api_prefix", "CLIENT_API_PREFIX"))
     """The first segment of the paths of blueprints' clients."""
     client_api_enabled: bool = Field(
-        default=True, validation_alias=_named("client_api_enabled", "ENABLE_CLIENT_API")
+        default=True, validation_alias=named("client_api_enabled", "ENABLE_CLIENT_API")
     )
     rate_limiting_enabled: bool = Field(
-        default=False, validation_alias=_named("rate_limiting_enabled", "RATE_LIMITING_ENABLED")
+        default=False, validation_alias=named("rate_limiting_enabled", "RATE_LIMITING_ENABLED")
     )
-    rate_limit: Count = Field(100, validation_alias=_named("rate_limit", "RATE_LIMIT_LIMIT"))
+    rate_limit: Count = Field(100, validation_alias=named("rate_limit", "RATE_LIMIT_LIMIT"))
     """Requests of one address to one path in `rate_limit_seconds`, where limiting is enabled."""
     rate_limit_seconds: Seconds = Field(
-        60.0, validation_alias=_named("rate_limit_seconds", "RATE_LIMIT_PERIOD")
+        60.0, validation_alias=named("rate_limit_seconds", "RATE_LIMIT_PERIOD")
     )
     rate_limit_heartbeats: Count = Field(
-        120, validation_alias=_named("rate_limit_heartbeats", "RATE_LIMIT_HEARTBEAT_LIMIT")
+        120, validation_alias=named("rate_limit_heartbeats", "RATE_LIMIT_HEARTBEAT_LIMIT")
     )
-    rate_limit_polls: Count = Field(60, validation_alias=_named("rate_limit_polls", "RATE_LIMIT_POLL_LIMIT"))
+    rate_limit_polls: Count = Field(60, validation_alias=named("rate_limit_polls", "RATE_LIMIT_POLL_LIMIT"))
     job_max_retries: Annotated[int, Field(ge=0, le=999)] = Field(
-        3, validation_alias=_named("job_max_retries", "JOB_MAX_RETRIES")
+        3, validation_alias=named("job_max_retries", "JOB_MAX_RETRIES")
     )
     """How often a blueprint's failed task is tried again before its job is set aside."""
     worker_timeout_seconds: Seconds = Field(
-        300.0, validation_alias=_named("worker_timeout_seconds", "WORKER_TIMEOUT_SECONDS")
+        300.0, validation_alias=named("worker_timeout_seconds", "WORKER_TIMEOUT_SECONDS")
     )
     """How long a task of a blueprint may run when nothing else is said."""
     worker_poll_seconds: Seconds = Field(
-        30.0, validation_alias=_named("worker_poll_seconds", "WORKER_POLL_TIMEOUT_SECONDS")
+        30.0, validation_alias=named("worker_poll_seconds", "WORKER_POLL_TIMEOUT_SECONDS")
     )
     """How long a worker's request for a task is held open when it does not say."""
     worker_health_seconds: Seconds = Field(
-        60.0, validation_alias=_named("worker_health_seconds", "WORKER_HEALTH_CHECK_INTERVAL_SECONDS")
+        60.0, validation_alias=named("worker_health_seconds", "WORKER_HEALTH_CHECK_INTERVAL_SECONDS")
     )
     """A worker of HTTP that is silent for twice as long is gone."""
     worker_signatures: bool = Field(
-        default=False, validation_alias=_named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
+        default=False, validation_alias=named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
     )
     """Registrations, heartbeats, results and events must carry a valid HMAC signature."""
     strict_events: bool = Field(
-        default=True, validation_alias=_named("strict_events", "STRICT_EVENT_VALIDATION")
+        default=True, validation_alias=named("strict_events", "STRICT_EVENT_VALIDATION")
     )
     """Events that break the schema of their worker's skill are refused; else they are only logged."""
     worker_auth_mode: Literal["mixed", "mtls-only", "token-only"] = Field(
-        "mixed", validation_alias=_named("worker_auth_mode", "WORKER_AUTH_MODE")
+        "mixed", validation_alias=named("worker_auth_mode", "WORKER_AUTH_MODE")
     )
     """How workers of HTTP show who they are: a client certificate (CN = worker id), a token, or either."""
-    tls_cert: Path | None = Field(None, validation_alias=_named("tls_cert", "TLS_CERT_PATH"))
+    tls_cert: Path | None = Field(None, validation_alias=named("tls_cert", "TLS_CERT_PATH"))
     """The server's certificate: with it and its key the API speaks HTTPS."""
-    tls_key: Path | None = Field(None, validation_alias=_named("tls_key", "TLS_KEY_PATH"))
-    tls_ca: Path | None = Field(None, validation_alias=_named("tls_ca", "TLS_CA_PATH"))
+    tls_key: Path | None = Field(None, validation_alias=named("tls_key", "TLS_KEY_PATH"))
+    tls_ca: Path | None = Field(None, validation_alias=named("tls_ca", "TLS_CA_PATH"))
     """Who signs the certificates of clients; those of others are refused."""
     tls_require_client_cert: bool = Field(
-        default=False, validation_alias=_named("tls_require_client_cert", "TLS_REQUIRE_CLIENT_CERT")
+        default=False, validation_alias=named("tls_require_client_cert", "TLS_REQUIRE_CLIENT_CERT")
     )
     """Nobody is heard without a client certificate, whatever it asks."""
     max_transitions_per_job: Count = Field(
-        100, validation_alias=_named("max_transitions_per_job", "MAX_TRANSITIONS_PER_JOB")
+        100, validation_alias=named("max_transitions_per_job", "MAX_TRANSITIONS_PER_JOB")
     )
-    max_holarchy_depth: Count = Field(10, validation_alias=_named("max_holarchy_depth", "MAX_HOLARCHY_DEPTH"))
-    max_policy_bytes: Count = Field(
-        4096, validation_alias=_named("max_policy_bytes", "MAX_POLICY_SIZE_BYTES")
-    )
+    max_holarchy_depth: Count = Field(10, validation_alias=named("max_holarchy_depth", "MAX_HOLARCHY_DEPTH"))
+    max_policy_bytes: Count = Field(4096, validation_alias=named("max_policy_bytes", "MAX_POLICY_SIZE_BYTES"))
     dispatcher_soft_limit: Count = Field(
-        3, validation_alias=_named("dispatcher_soft_limit", "DISPATCHER_SOFT_LIMIT")
+        3, validation_alias=named("dispatcher_soft_limit", "DISPATCHER_SOFT_LIMIT")
     )
     """Tasks of a cheap worker before the strategy `overflow` takes a dearer one."""
     least_reputation: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.3, validation_alias=_named("least_reputation", "REPUTATION_MIN_THRESHOLD")
+        0.3, validation_alias=named("least_reputation", "REPUTATION_MIN_THRESHOLD")
     )
     """HTTP workers below it get no task, until the good results of others have raised it again."""
-    s3_endpoint: str = Field("", validation_alias=_named("s3_endpoint", "S3_ENDPOINT_URL"))
+    s3_endpoint: str = Field("", validation_alias=named("s3_endpoint", "S3_ENDPOINT_URL"))
     """Files of jobs are kept there when both keys are set too."""
-    s3_access_key: str = Field("", repr=False, validation_alias=_named("s3_access_key", "S3_ACCESS_KEY"))
-    s3_secret_key: str = Field("", repr=False, validation_alias=_named("s3_secret_key", "S3_SECRET_KEY"))
-    s3_region: str = Field("us-east-1", validation_alias=_named("s3_region", "S3_REGION"))
-    s3_bucket: str = Field("avtomatika-payloads", validation_alias=_named("s3_bucket", "S3_DEFAULT_BUCKET"))
+    s3_access_key: str = Field("", repr=False, validation_alias=named("s3_access_key", "S3_ACCESS_KEY"))
+    s3_secret_key: str = Field("", repr=False, validation_alias=named("s3_secret_key", "S3_SECRET_KEY"))
+    s3_region: str = Field("us-east-1", validation_alias=named("s3_region", "S3_REGION"))
+    s3_bucket: str = Field("avtomatika-payloads", validation_alias=named("s3_bucket", "S3_DEFAULT_BUCKET"))
     """The default is that of workers who are told the same variables."""
-    s3_concurrency: Count = Field(100, validation_alias=_named("s3_concurrency", "S3_MAX_CONCURRENCY"))
+    s3_concurrency: Count = Field(100, validation_alias=named("s3_concurrency", "S3_MAX_CONCURRENCY"))
     """How many operations one process has under way at the store."""
-    s3_cleanup: bool = Field(default=True, validation_alias=_named("s3_cleanup", "S3_AUTO_CLEANUP"))
+    s3_cleanup: bool = Field(default=True, validation_alias=named("s3_cleanup", "S3_AUTO_CLEANUP"))
     """Whether a job's files are removed when it has ended."""
     files_dir: Path | None = None
     """A folder that keeps files of jobs where no S3 is set."""
@@ -208,7 +189,7 @@ class Settings(BaseSettings):
     """Signs links to files in `files_dir`. Empty: a key that is made once, in `data`."""
     public_url: str = ""
     """Where clients reach the API, "https://jobs.example.org"; for links that a handler makes."""
-    task_files: Path | None = Field(None, validation_alias=_named("task_files", "TASK_FILES_DIR"))
+    task_files: Path | None = Field(None, validation_alias=named("task_files", "TASK_FILES_DIR"))
     """Where handlers of blueprints have their copies of files; empty means under `data`."""
     webhook_ca: Path | None = None
     """A file of certificates of authorities that webhooks trust beside the public ones."""
@@ -224,7 +205,7 @@ class Settings(BaseSettings):
     handler_time_limit_seconds: Seconds = 10.0
     """How long one handler of a blueprint may run."""
     handlers_at_once: Count = Field(
-        100, validation_alias=_named("handlers_at_once", "EXECUTOR_MAX_CONCURRENT_JOBS")
+        100, validation_alias=named("handlers_at_once", "EXECUTOR_MAX_CONCURRENT_JOBS")
     )
     """Handlers under way at a time, each of another job."""
     snapshot_events: Count = 500
@@ -250,7 +231,7 @@ class Settings(BaseSettings):
             if isinstance(value, dict):
                 value = ",".join(f"{key}:{item}" for key, item in value.items())
             if value not in (None, ""):
-                values[PREFIX + name.upper()] = str(value)
+                values[variable_of(name)] = str(value)
         return values
 
     def secrets(self) -> list[str]:
@@ -306,10 +287,10 @@ class Settings(BaseSettings):
     @classmethod
     def _takes_the_port_alone(cls, values: dict[str, Any]) -> dict[str, Any]:
         port = os.environ.get("GRPC_PORT")
-        if port and not {"grpc", PREFIX + "GRPC"} & set(values):
+        if port and not {"grpc", variable_of("grpc")} & set(values):
             values["grpc"] = f"127.0.0.1:{port}"
         host, port = os.environ.get("API_HOST"), os.environ.get("API_PORT")
-        if (host or port) and not {"http", PREFIX + "HTTP"} & set(values):
+        if (host or port) and not {"http", variable_of("http")} & set(values):
             values["http"] = f"{host or '127.0.0.1'}:{port or 8000}"
         return values
 
@@ -319,7 +300,7 @@ class Settings(BaseSettings):
             for name, value in DEV_CREDENTIALS.items():
                 if not getattr(self, name):
                     object.__setattr__(self, name, value)  # frozen for everyone else
-        problems = list(_unfit_for_production(self)) if self.profile == "production" else []
+        problems = list(unfit_for_production(self)) if self.profile == "production" else []
         problems += _incomplete_tls(self)
         if not problems and self.webhook_secret:
             signing_key(self.webhook_secret)
@@ -342,8 +323,6 @@ def signing_key(secret: str) -> bytes:
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
 """What is never shown and may stand in a file; an address is among them because it may hold a password."""
 
-CREDENTIALS = ("nats_password", *DEV_CREDENTIALS)
-
 
 def host_port(address: str) -> tuple[str, int]:
     """The two parts of "host:port" or "[v6]:port"; ValueError when it is not that."""
@@ -357,9 +336,9 @@ def known_variables() -> set[str]:
     """All names of environment variables that mean something to `Settings`."""
     names = {"GRPC_PORT", "API_HOST", "API_PORT"}
     for name, field in Settings.model_fields.items():
-        names.update(_variables(name, field))
+        names.update(variables_of(name, field))
         if name in SECRETS:
-            names.add(f"{PREFIX}{name.upper()}_FILE")
+            names.add(variable_of(name) + "_FILE")
     return names
 
 
@@ -367,36 +346,6 @@ def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` less every variable that `Settings` reads, so that a child gets only those given to it."""
     known = known_variables() - {"TZ"}  # it also tells every program, handlers too, what the local time is
     return {name: value for name, value in environ.items() if name not in known}
-
-
-def _variables(name: str, field: FieldInfo) -> list[str]:
-    alias = field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [PREFIX + name.upper()]
-
-
-def _unfit_for_production(settings: Settings) -> Iterator[str]:
-    known = set(DEV_CREDENTIALS.values())
-    required = ["client_token", "worker_token"]
-    if settings.nats_url and urlsplit(settings.nats_url).username is None:
-        required.append("nats_password")
-    for name in CREDENTIALS:
-        value = getattr(settings, name)
-        variable = PREFIX + name.upper()
-        if not value:
-            if name in required:
-                yield f"{variable} is missing: the production profile needs it (or {variable}_FILE)"
-        elif value in known:
-            yield f"{variable} is a credential of the dev profile: choose another"
-        elif len(value) < SHORTEST_SECRET and name != "admin_password":
-            yield f"{variable} is shorter than {SHORTEST_SECRET} characters"
-    if settings.client_token and settings.client_token == settings.worker_token:
-        yield "DAYBOOK_CLIENT_TOKEN and DAYBOOK_WORKER_TOKEN are the same: workers would be clients"
-    if settings.nats_sync != "always":
-        yield "DAYBOOK_NATS_SYNC must be always: acknowledged jobs would be lost in a power cut"
-    if settings.jwt_dev_mode:
-        yield "DAYBOOK_JWT_DEV_MODE lets everybody in: it is for the dev profile"
 
 
 def _incomplete_tls(settings: Settings) -> Iterator[str]:
@@ -418,16 +367,16 @@ class _SecretFiles(PydanticBaseSettingsSource):
         for name, field in self.settings_cls.model_fields.items():
             value, _, _ = self.get_field_value(field, name)
             if value is not None:
-                found[_variables(name, field)[0] if field.validation_alias else name] = value
+                found[variables_of(name, field)[0] if field.validation_alias else name] = value
         return found
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = f"{PREFIX}{field_name.upper()}_FILE"
+        variable = variable_of(field_name) + "_FILE"
         path = os.environ.get(variable)
         if field.repr or not path:
             return None, field_name, False
-        if os.environ.get(PREFIX + field_name.upper()):
-            raise SettingsError([f"{PREFIX}{field_name.upper()} and {variable} are both set: keep one"])
+        if os.environ.get(variable_of(field_name)):
+            raise SettingsError([f"{variable_of(field_name)} and {variable} are both set: keep one"])
         try:
             return Path(path).read_text().rstrip("\r\n"), field_name, False
         except (OSError, UnicodeDecodeError) as error:
@@ -441,4 +390,4 @@ def _problems(error: ValidationError) -> Iterator[str]:
             yield from text.split("\n")
             continue
         name = str(item["loc"][0])
-        yield f"{name if name.isupper() else PREFIX + name.upper()}: {text}"
+        yield f"{name if name.isupper() else variable_of(name)}: {text}"

@@ -26,7 +26,8 @@ from shared.broker.embedded import binary
 from shared.broker.errors import BrokerError
 from shared.broker.streams import STREAMS, api, durability
 from shared.broker.subjects import JOURNAL
-from shared.settings import PREFIX, host_port, known_variables
+from shared.settings import host_port, known_variables
+from shared.variables import PREFIX
 
 if TYPE_CHECKING:
     import httpx

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from shared.settings import DEV_CREDENTIALS
+from shared.profiles import DEV_CREDENTIALS
 
 if TYPE_CHECKING:
     from daybook.client import Client

@@ -12,7 +12,7 @@ from daybook.cli import show
 from daybook.cli.target import AsJson, Data, Token, Url, client, endpoints, is_local
 from shared.logs import log_to_stderr
 from shared.process import follow_parent
-from shared.settings import DEV_CREDENTIALS
+from shared.profiles import DEV_CREDENTIALS
 
 app = typer.Typer(help="Run a worker.", no_args_is_help=True)
 

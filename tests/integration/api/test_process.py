@@ -14,7 +14,8 @@ import pytest
 
 from shared.broker.streams import api
 from shared.process import ready_file
-from shared.settings import DEV_CREDENTIALS, without_settings
+from shared.profiles import DEV_CREDENTIALS
+from shared.settings import without_settings
 from tests.integration.api.test_serving import free_port
 from tests.support.nats import NatsServer
 

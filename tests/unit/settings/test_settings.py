@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import DEV_CREDENTIALS, Settings, SettingsError, host_port, known_variables
+from shared.profiles import DEV_CREDENTIALS
+from shared.settings import Settings, SettingsError, host_port, known_variables
 
 GOOD = {"client_token": "c" * 20, "worker_token": "w" * 20}
 
