@@ -42,8 +42,9 @@ import msgspec
 import orjson
 
 from daybook.blueprint.actions import Actions, ChoiceError
-from daybook.blueprint.blueprint import Blueprint, HandlerRun, OpenFiles
+from daybook.blueprint.blueprint import Blueprint
 from daybook.blueprint.loading import Catalog, load_blueprints, load_source
+from daybook.blueprint.runs import HandlerRun, OpenFiles, begin
 from daybook.errors import BlueprintError, SkillError
 
 
@@ -94,7 +95,7 @@ class Host:
         say: Callable[[dict[str, Any]], None],
     ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        run = blueprint.begin(asked["state"], asked["view"], self._files)
+        run = begin(blueprint, asked["state"], asked["view"], self._files)
         if inspect.iscoroutinefunction(run.handler):
             returned = run.handler(**run.arguments)
         else:
@@ -106,7 +107,7 @@ class Host:
             say({"begun": "coroutine"})
             limit.reschedule(loop.time() + asked["seconds"])
             returned = await returned
-        return blueprint.chosen(run, returned)
+        return run.action(returned)
 
     def _catalog(self) -> dict[str, Any]:
         return {
