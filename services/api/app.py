@@ -21,8 +21,9 @@ from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
 from services.api.dialects.avtomatika.worker_auth import WorkerAuth, spending
+from services.api.dialects.avtomatika.worker_directory import HttpWorkers
 from services.api.dialects.avtomatika.worker_limits import WorkerLimits
-from services.api.dialects.avtomatika.worker_routes import HttpWorkers, WorkerDoor
+from services.api.dialects.avtomatika.worker_routes import WorkerDoor
 from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.file_links import links_of
 from services.api.front import Dialect

@@ -16,7 +16,7 @@ END: Final = ":end"
 
 
 def task_id(job: UUID, task: int, attempt: int) -> str:
-    """How one attempt of a task is called on the wire of blueprints."""
+    """How one attempt of a task is called: `task-<job in hex>-<task>-<attempt>`."""
     return f"task-{job.hex}-{task}-{attempt}"
 
 

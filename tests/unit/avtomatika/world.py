@@ -13,9 +13,10 @@ import httpx
 
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.limits import RateLimit
-from services.api.dialects.avtomatika.parts import AvtomatikaParts, NoWorkers
+from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.routes import dialect_of
+from services.api.dialects.avtomatika.worker_directory import NoWorkers
 from services.api.file_links import links_of
 from services.api.http import server_of
 from shared.application.clock import now_seconds, utc_now

@@ -1,13 +1,12 @@
 """What the dialect's routes are made of."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from services.api.bodies import BodyLimits
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.flushing import Flush
 from services.api.dialects.avtomatika.limits import RateLimit
+from services.api.dialects.avtomatika.worker_directory import NoWorkers, WorkerDirectory
 from services.api.dialects.avtomatika.worker_routes import WorkerDoor
 from services.api.metrics import Metrics
 from services.api.reads import Reads
@@ -18,30 +17,6 @@ from shared.application.files import Files
 from shared.application.ports import Journal
 from shared.application.submit import Submit
 from shared.settings import Settings
-
-
-class WorkerDirectory(Protocol):
-    """The workers that speak HTTP with this process."""
-
-    def registrations(self) -> Sequence[Mapping[str, Any]]:
-        """What each said of itself: its registration merged with its last heartbeat, without secrets."""
-        ...
-
-    def reload(self) -> bool:
-        """Read the file of the workers' tokens again; False when none is configured. Raises UnusableFile,
-        keeping what was known.
-        """
-        ...
-
-
-class NoWorkers:
-    """Nobody speaks HTTP here."""
-
-    def registrations(self) -> Sequence[Mapping[str, Any]]:
-        return []
-
-    def reload(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

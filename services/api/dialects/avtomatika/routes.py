@@ -14,6 +14,7 @@ from services.api.dialects.avtomatika import client_routes, public_routes, worke
 from services.api.dialects.avtomatika.answers import Refused, refused
 from services.api.dialects.avtomatika.file_routes import AS_ASKED
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
+from services.api.dialects.avtomatika.worker_routes import PROTOCOL
 from services.api.front import Dialect
 from services.api.problems import Problem
 from services.api.translation import problem_of
@@ -21,13 +22,11 @@ from services.api.translation import problem_of
 log = logging.getLogger(__name__)
 
 WORKERS: Final = "/_worker/"
-PROTOCOL: Final = b"1.0b15"
-"""The version of the workers' protocol that is spoken, told with every answer."""
 
 
 def dialect_of(parts: AvtomatikaParts) -> Dialect:
     """Public paths, workers' paths, clients' paths; what a blueprint is called by is looked for last."""
-    routes = [*worker_routes.routes(parts), *public_routes.routes(parts)]
+    routes = [*worker_routes.routes(parts.worker_door), *public_routes.routes(parts)]
     segments = {"_public", "_worker"}
     if parts.settings.client_api_enabled:
         routes += client_routes.routes(parts)
@@ -58,7 +57,7 @@ class Door:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                message["headers"] = [*message.get("headers", ()), (b"x-rxon-version", PROTOCOL)]
+                message["headers"] = [*message.get("headers", ()), _VERSION]
             await send(message)
 
         direct = self._workers if path.startswith(WORKERS) else None
@@ -92,6 +91,8 @@ def _status(problem: Problem) -> tuple[int, dict[str, str]]:
     return 400 if problem.status == 422 else problem.status, dict(problem.headers)
 
 
+_VERSION: Final = (b"x-rxon-version", PROTOCOL.encode())
+"""Told with every answer."""
 _SLASHES: Final = re.compile(r"/{2,}")
 _TEXTS: Final = {
     "malformed_json": "Invalid JSON body",

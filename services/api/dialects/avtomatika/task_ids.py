@@ -1,14 +1,15 @@
-"""The id of a task as workers see it: `task-<job in hex>-<task>-<attempt>`. Made and read here only."""
+"""The id of a task as workers see it, and what it stands for."""
 
 import re
 from typing import Final
 from uuid import UUID
 
 from services.api.gateway.tasks import Key
+from shared.application.blueprint_words import task_id
 
 
 def task_id_of(key: Key) -> str:
-    return f"task-{key.job.hex}-{key.task}-{key.attempt}"
+    return task_id(key.job, key.task, key.attempt)
 
 
 def key_of(text: object) -> Key | None:

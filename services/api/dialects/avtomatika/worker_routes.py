@@ -6,23 +6,30 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from services.api.bodies import BodyLimits, ClientGone, inspect, read_body
-from services.api.connection import CERTIFIED, ON_GONE
+from services.api.bodies import ClientGone
+from services.api.connection import ON_GONE
 from services.api.dialects.avtomatika import worker_contracts as contracts
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika import worker_translation as translation
 from services.api.dialects.avtomatika.task_ids import key_of, task_id_of
-from services.api.dialects.avtomatika.token_tables import token_of_header
 from services.api.dialects.avtomatika.worker_auth import Denied, WorkerAuth
+from services.api.dialects.avtomatika.worker_calls import (
+    Call,
+    accepted,
+    check_name,
+    decoded,
+    document_of,
+    refused,
+    said_worker,
+)
 from services.api.dialects.avtomatika.worker_events import EventRefused, Events
 from services.api.dialects.avtomatika.worker_limits import TooOften, WorkerLimits
 from services.api.dialects.avtomatika.worker_socket import Sockets
@@ -36,43 +43,16 @@ from services.api.problems import Problem
 from shared.application.clock import now_us
 from shared.application.commands import DispatcherSilent
 
-if TYPE_CHECKING:
-    from services.api.dialects.avtomatika.parts import AvtomatikaParts
-
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 PROTOCOL: Final = "1.0b15"
+"""The version of the workers' protocol that is spoken."""
 OTHER_FILES: Final = "Your S3 settings are not those of the orchestrator: files will not be found"
-LIMITS: Final = BodyLimits(max_bytes=4 * 1024 * 1024, max_keys=100_000)
-"""Of what a worker sends; a result may be larger than what clients submit."""
 
 
-def routes(parts: "AvtomatikaParts") -> list[BaseRoute]:
+def routes(door: "WorkerDoor | None") -> list[BaseRoute]:
     """The workers' sockets; none where no worker may come. Their requests go to the door unmatched."""
-    door = parts.worker_door
     return [] if door is None else [WebSocketRoute("/_worker/ws/{worker_id}", door.sockets)]
-
-
-class Call:
-    """One request: who asks, and what."""
-
-    __slots__ = ("certified", "headers", "receive", "scope", "token", "worker")
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope, self.receive = scope, receive
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        token, worker = self.headers.get(b"x-worker-token"), self.headers.get(b"x-worker-id")
-        self.token = None if token is None else token_of_header(token)
-        self.worker = None if worker is None else worker.decode("latin-1")
-        self.certified: str | None = scope.get(CERTIFIED)
-
-    async def body(self) -> bytes:
-        """The whole body, whatever it calls itself. Raises Problem, ClientGone."""
-        headers = {name: value for name, value in self.headers.items() if name != b"content-type"}
-        body = await read_body(self.receive, headers, LIMITS)
-        inspect(body, LIMITS)
-        return body
 
 
 class WorkerDoor:
@@ -162,16 +142,16 @@ class WorkerDoor:
 
     async def _register(self, call: Call) -> Answer:
         body = await call.body()
-        document = _document(body)
+        document = document_of(body)
         worker = document.get("worker_id")
         if not isinstance(worker, str) or not worker:
             return refused("Missing or invalid worker_id in registration data", 400)
         self._auth.check(call.token, worker, call.certified)
-        _check_name(worker)
+        check_name(worker)
         if call.worker not in (None, worker):
             raise Denied(403, "Immediate sender ID mismatch", "identity")
         self._verify(call, document, worker)
-        registration = _decoded(models.registration_of, body, "WorkerRegistration")
+        registration = decoded(models.registration_of, body, "WorkerRegistration")
         promised, warnings = translation.contracts_of(registration)
         await self._gateway.roster.register(translation.profile_of(registration, document, promised))
         theirs = registration.capabilities.s3_config_hash if registration.capabilities else None
@@ -186,8 +166,8 @@ class WorkerDoor:
         if not body or body == b"{}":
             self._gateway.roster.touch(worker)
             return accepted({"status": "ttl_refreshed"})
-        beat = _decoded(models.heartbeat_of, body, "Heartbeat")
-        document = _document(body)
+        beat = decoded(models.heartbeat_of, body, "Heartbeat")
+        document = document_of(body)
         self._verify(call, document, worker)
         words = self._gateway.roster.words(worker)
         if beat.status == "offline":
@@ -218,7 +198,7 @@ class WorkerDoor:
         return accepted(answer)
 
     async def _next(self, call: Call, worker: str) -> Answer:
-        _check_name(worker)  # a poll may be the first that is heard of a worker
+        check_name(worker)  # a poll may be the first that is heard of a worker
         query = dict(parse_qsl(call.scope["query_string"].decode("latin-1")))
         skills = query.get("available_skills")
         available = None if skills is None else frozenset(filter(None, skills.split(",")))
@@ -243,7 +223,7 @@ class WorkerDoor:
     async def _judged(self, call: Call) -> Mapping[str, Any]:
         """What is told about a result."""
         body = await call.body()
-        result = _decoded(models.result_of, body, "TaskResult")
+        result = decoded(models.result_of, body, "TaskResult")
         worker = call.worker or call.certified or self._auth.named_by(call.token) or result.worker_id
         if worker is None:
             raise Problem("malformed_request", "Missing worker_id: say X-Worker-ID")
@@ -262,7 +242,7 @@ class WorkerDoor:
 
     async def _event(self, call: Call) -> Answer:
         body = await call.body()
-        worker = call.worker or call.certified or self._auth.named_by(call.token) or _said_worker(body)
+        worker = call.worker or call.certified or self._auth.named_by(call.token) or said_worker(body)
         if worker is None:
             return refused("Missing worker_id: say X-Worker-ID", 400)
         self._auth.check(call.token, worker, call.certified)
@@ -285,49 +265,15 @@ class WorkerDoor:
         return accepted(self._auth.issue(worker))
 
     async def _refresh(self, call: Call) -> Answer:
-        wanted = _decoded(models.refresh_of, await call.body() or b"{}", "TokenRefresh")
+        wanted = decoded(models.refresh_of, await call.body() or b"{}", "TokenRefresh")
         if not wanted.refresh_token:
             return refused("Missing refresh_token in payload", 400)
         return accepted(await self._auth.refresh(wanted.refresh_token, call.worker))
 
     def _verify(self, call: Call, said: bytes | Mapping[str, Any], worker: str, *unsigned: str) -> None:
         if self._auth.signed and not self._auth.vouches(call.certified):
-            document = _document(said) if isinstance(said, bytes) else said
+            document = document_of(said) if isinstance(said, bytes) else said
             self._auth.verify(document, call.token or "", worker, *unsigned)
-
-
-class HttpWorkers:
-    """The workers behind the gateway as the dialect's clients see them."""
-
-    def __init__(self, gateway: Gateway, auth: WorkerAuth) -> None:
-        self._gateway, self._auth = gateway, auth
-
-    def registrations(self) -> list[Mapping[str, Any]]:
-        """What each said of itself: its registration and its last heartbeat, without secrets."""
-        return [
-            {
-                **view.words,
-                "worker_id": view.name,
-                "status": view.status,
-                "usage": dict(view.usage),
-                "current_tasks": list(view.listed),
-                "reputation": round(view.reputation, 3),
-                "_internal_load": view.running,
-            }
-            for view in self._gateway.roster.workers()
-        ]
-
-    def reload(self) -> bool:
-        """Read the file of the workers' tokens again; False when none is configured."""
-        return self._auth.reload()
-
-
-def accepted(content: Mapping[str, Any]) -> Answer:
-    return Answer(200, orjson.dumps(content, option=orjson.OPT_SORT_KEYS), [], JSON)
-
-
-def refused(text: str, status: int) -> Answer:
-    return Answer(status, orjson.dumps({"error": text}), [], JSON)
 
 
 @contextmanager
@@ -361,38 +307,5 @@ async def _until_gone(receive: Receive, gone: Callable[[], None]) -> None:
     gone()
 
 
-def _decoded(decode: Callable[[bytes], T], body: bytes, model: str) -> T:
-    try:
-        return decode(body)
-    except msgspec.ValidationError as error:
-        raise Problem("malformed_request", f"Invalid {model} payload: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("malformed_json", f"Invalid JSON body: {error}") from error
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Problem("malformed_json", f"Invalid JSON body: {error}") from error
-    if not isinstance(document, dict):
-        raise Problem("malformed_request", "Invalid payload: it must be an object")
-    return document
-
-
-def _said_worker(body: bytes) -> str | None:
-    worker = _document(body).get("worker_id")
-    return worker if isinstance(worker, str) else None
-
-
-def _check_name(worker: str) -> None:
-    """Raises Problem."""
-    if _NAME.fullmatch(worker) is None:
-        text = "Must be alphanumeric, underscores, or hyphens only."
-        raise Problem("malformed_request", f"Invalid worker_id: '{worker[:200]}'. {text}")
-
-
-JSON: Final = b"application/json; charset=utf-8"
 _WORKER: Final = re.compile(r"/_worker/workers/([^/]+)(/tasks/next)?")
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
