@@ -4,7 +4,6 @@ from daybook.blueprint.actions import Actions
 from daybook.blueprint.blueprint import Blueprint
 from daybook.blueprint.conditions import Condition, F
 from daybook.blueprint.context import JobContext
-from daybook.blueprint.drawing import dot_of
 from daybook.blueprint.loading import Catalog, Loaded, load_blueprints
 
 __all__ = [
@@ -15,12 +14,5 @@ __all__ = [
     "F",
     "JobContext",
     "Loaded",
-    "dot",
-    "dot_of",
     "load_blueprints",
 ]
-
-
-def dot(blueprint: Blueprint) -> str:
-    """The states of a blueprint and where they lead, as a DOT text."""
-    return blueprint.dot()

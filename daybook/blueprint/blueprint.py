@@ -15,13 +15,13 @@ from typing import Any, TypeVar, overload
 
 from daybook.blueprint.conditions import Condition
 from daybook.blueprint.context import DictStore
-from daybook.blueprint.drawing import dot_of
 from daybook.blueprint.endpoints import endpoint_of, endpoint_problem
 from daybook.blueprint.graph import graph_of, start_of, targets_by_state
 from daybook.blueprint.runs import OpenFiles, run_handler
 from daybook.blueprint.schemas import schema_of, schemas_problem
 from daybook.blueprint.states import Handler, Outcome, State
 from daybook.errors import BlueprintError
+from shared.application.drawing import dot_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

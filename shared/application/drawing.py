@@ -1,4 +1,4 @@
-"""A blueprint as a picture: the DOT text of its states and of where they may lead."""
+"""A workflow as a picture: the DOT text of its states and of where they may lead."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ _KEYWORDS: Final = frozenset({"node", "edge", "graph", "digraph", "subgraph", "s
 
 def dot_of(name: str, targets: Mapping[str, Iterable[str]]) -> str:
     """The states, in their order, each with an edge to every state that it is seen to lead to."""
-    lines = [f"// State Machine for {name}".replace("\n", " "), "digraph {"]
-    lines.append("\tnode [shape=box style=rounded]")
+    comment = " ".join(f"// State Machine for {name}".splitlines())
+    lines = [comment, "digraph {", "\tnode [shape=box style=rounded]"]
     for state, leads_to in targets.items():
         lines += [f"\t{_id(state)} -> {_id(target)}" for target in leads_to]
     lines += [f"\t{_id(state)} [label={_id(state)}]" for state in targets]

@@ -194,6 +194,13 @@ async def test_graphs_workers_and_counts(tmp_path: Path) -> None:
         assert "\tstart -> finished" in lines
         assert "\tfailed [label=failed]" in lines
         assert len(lines) == len(set(lines))
+        await w.publish(
+            "keywords",
+            entry="node",
+            nodes={"node": {"kind": "task", "skill": "s"}, "1a": {"kind": "end"}},
+            edges=[{"from": "node", "port": "success", "to": "1a"}],
+        )
+        assert '\t"node" -> "1a"' in (await client.get("/api/v1/blueprints/keywords/graph")).text
         await w.publish("own", meta={"dot": "// mine\n"})
         assert (await client.get("/api/v1/blueprints/own/graph")).text == "// mine\n"
         missing = await client.get("/api/v1/blueprints/zzz/graph")

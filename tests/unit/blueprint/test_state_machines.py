@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from daybook import ActionFactory, Blueprint, F, JobContext
-from daybook.blueprint import dot
 from daybook.blueprint.endpoints import endpoint_problem
 from daybook.errors import BlueprintError
 from shared.domain.graph import validate
@@ -105,14 +104,14 @@ def test_the_picture_shows_the_states_and_where_they_lead() -> None:
     states = ("start", "decide", "collect", "review", "alarmed", "publish", "failed")
     lines = ["node [shape=box style=rounded]", *edges, *(f"{name} [label={name}]" for name in states)]
     body = "".join(f"\t{line}\n" for line in lines)
-    assert dot(video()) == f"// State Machine for video\ndigraph {{\n{body}}}\n"
+    assert video().dot() == f"// State Machine for video\ndigraph {{\n{body}}}\n"
 
 
 def test_names_that_are_no_plain_words_are_quoted_in_the_picture() -> None:
     bp = Blueprint("b")
     bp.handler('say "hi"', is_start=True)(lambda actions: actions.go_to("node"))
     bp.handler("node", is_end=True)(lambda: None)
-    assert '\t"say \\"hi\\"" -> "node"\n' in dot(bp)
+    assert '\t"say \\"hi\\"" -> "node"\n' in bp.dot()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from services.api.dialects.avtomatika.guard import find_job, guarded, job_commit
 from services.api.dialects.avtomatika.history_view import history_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.dialects.avtomatika.submitting import NoBlueprint, submit
-from services.api.dialects.avtomatika.views import dashboard, dot_of, latest_events, skills_of, workers_of
+from services.api.dialects.avtomatika.views import dashboard, graph_of, latest_events, skills_of, workers_of
 from shared.application.commands import CommandRefused, command
 from shared.application.definitions import UnknownWorkflow
 from shared.settings import UnusableFile
@@ -188,7 +188,7 @@ async def graph(parts: AvtomatikaParts, client: Client, request: Request) -> Res
         definition = await parts.definitions.find(client.tenant, name, None, None)
     except UnknownWorkflow:
         raise Refused("Blueprint not found", 404) from None
-    return Response(dot_of(name, definition.graph.document), headers={"Content-Type": GRAPHVIZ})
+    return Response(graph_of(name, definition.graph.document), headers={"Content-Type": GRAPHVIZ})
 
 
 async def workers(parts: AvtomatikaParts, client: Client, request: Request) -> Response:

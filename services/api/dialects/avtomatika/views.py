@@ -12,6 +12,7 @@ from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from shared.application.blueprint_jobs import STATUSES, BlueprintJob, job_of
 from shared.application.blueprint_words import CLIENT_TAG, END
 from shared.application.clock import now_us
+from shared.application.drawing import dot_of
 from shared.application.reputation import Standing
 from shared.application.summary import JobSummary, WorkerSummary
 from shared.domain.values import Json
@@ -119,7 +120,7 @@ def _known(worker: WorkerSummary, standing: Standing | None) -> dict[str, Any]:
     }
 
 
-def dot_of(name: str, document: Mapping[str, Json]) -> str:
+def graph_of(name: str, document: Mapping[str, Json]) -> str:
     """The graph in DOT: as the blueprint drew it, else drawn from the workflow's nodes and edges."""
     meta = document.get("meta")
     drawn = meta.get("dot") if isinstance(meta, dict) else None
@@ -128,23 +129,11 @@ def dot_of(name: str, document: Mapping[str, Json]) -> str:
     nodes, edges = document.get("nodes"), document.get("edges")
     assert isinstance(nodes, dict)
     assert isinstance(edges, list)
-    lines = [f"// State Machine for {_line(name)}", "digraph {", "\tnode [shape=box style=rounded]"]
-    drawn_edges: dict[str, None] = {}
+    # The node behind an end state is left out: the state stands for it.
+    targets: dict[str, list[str]] = {node: [] for node in nodes if not node.endswith(END)}
     for edge in edges:
         assert isinstance(edge, dict)
-        if not str(edge["to"]).endswith(END):  # the node behind an end state, which the state stands for
-            drawn_edges[f"\t{_quoted(edge['from'])} -> {_quoted(edge['to'])}"] = None
-    lines += drawn_edges
-    lines += [f"\t{_quoted(node)} [label={_quoted(node)}]" for node in nodes if not node.endswith(END)]
-    return "\n".join([*lines, "}", ""])
-
-
-def _quoted(node: Json) -> str:
-    text = str(node)
-    if text.isascii() and text.isidentifier():
-        return text
-    return '"' + _line(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+        source, target = str(edge["from"]), str(edge["to"])
+        if source in targets and target in targets and target not in targets[source]:
+            targets[source].append(target)
+    return dot_of(name, targets)
