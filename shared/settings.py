@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     nats_url: str = Field("", repr=False)
     """Empty: `daybook up` starts a nats-server of its own. A process of its own needs an address."""
     nats_user: str = "daybook"
+    """Who the processes are for the broker, where there is a password for it; else the address may say."""
     nats_sync: Literal["always", "default"] = "always"
     """How the nats-server of `daybook up` writes: `always` before it answers, `default` in two minutes."""
     readmodel_url: str = Field("", repr=False)
@@ -72,7 +73,7 @@ class Settings(BaseSettings):
     log_level: str = Field("info", validation_alias=named("log_level", "LOG_LEVEL"))
 
     nats_password: str = Field("", repr=False)
-    """Of the user `daybook`. `daybook up` makes one for its own nats-server when none is set."""
+    """Of the user `nats_user`. `daybook up` makes one for its own nats-server when none is set."""
     client_token: str = Field("", repr=False, validation_alias=named("client_token", "CLIENT_TOKEN"))
     worker_token: str = Field("", repr=False, validation_alias=named("worker_token", "GLOBAL_WORKER_TOKEN"))
     admin_user: str = "admin"

@@ -15,7 +15,7 @@ from daybook.supervisor.errors import PortTaken, SupervisorError
 from daybook.supervisor.keeper import Keeper
 from daybook.supervisor.programs import Broker, Service
 from daybook.supervisor.run_folder import RunFolder
-from shared.broker.embedded import EmbeddedServer
+from shared.broker.embedded import USER, EmbeddedServer
 from shared.logs import log_to_stderr
 from shared.process import follow_parent
 from shared.settings import Settings, host_port, without_settings
@@ -68,7 +68,10 @@ class _Up:
         http = _free(settings.http, "--http")
         grpc = _free(settings.grpc, "--grpc")
         self._server = None if settings.nats_url else _server(settings, self._data, nats_port)
-        own = {"nats_url": self._server.url, "nats_password": self._server.password} if self._server else {}
+        own: dict[str, str] = {}
+        if self._server is not None:
+            password = self._server.password
+            own = {"nats_url": self._server.url, "nats_user": USER, "nats_password": password}
         blueprints = settings.blueprints.resolve() if settings.blueprints else None
         self._settings = settings.model_copy(
             update={"data": self._data, "http": http, "grpc": grpc, "blueprints": blueprints, **own}

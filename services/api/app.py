@@ -1,18 +1,12 @@
 """The composition root of the API process: the only place that reads its settings and builds its adapters."""
 
 import asyncio
-import contextlib
 import logging
 import os
-import socket
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
-import uvicorn
-
 from services.api.bodies import BodyLimits
-from services.api.connection import Connection, SocketConnection
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.file_routes import config_hash
 from services.api.dialects.avtomatika.flushing import flush_of
@@ -28,12 +22,13 @@ from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.file_links import links_of
 from services.api.front import Dialect
 from services.api.gateway.gateway import Gateway
-from services.api.http import Parts, server_of
+from services.api.http import Parts
 from services.api.lanes import Lanes
 from services.api.metrics import Metrics
 from services.api.principals import Authenticator, Principal
 from services.api.readiness import checks_of
 from services.api.rpc import rpc
+from services.api.serving import serve
 from services.api.system_routes import look
 from services.api.watch import Follower
 from shared.application.clock import now_seconds, utc_now
@@ -43,11 +38,13 @@ from shared.application.expressions import evaluate
 from shared.application.files import Files
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
-from shared.broker.connection import connect, disconnect
+from shared.broker.connection import disconnect
 from shared.broker.counters import Counters, Uses
+from shared.broker.opening import open_connection
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.domain.values import DEFAULT_TENANT
 from shared.files.config import files_config
 from shared.files.observed import ObservedFiles
 from shared.foreign_settings import meaningless_variables
@@ -55,26 +52,16 @@ from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.readmodels.opening import read_model
-from shared.settings import Settings, host_port
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
-
-DEFAULT_TENANT = "default"
-LARGEST_FRAME = 1024 * 1024
-DRAIN_SECONDS = 5
-"""How long requests in flight may take once the process is told to stop."""
 
 
 async def main(settings: Settings, process: Process) -> None:
     """Serve until the process is told to stop."""
     for name, why in meaningless_variables(os.environ):
         log.warning("%s is accepted and changes nothing: %s", name, why)
-    connection = await connect(
-        settings.nats_url,
-        name="daybook-api",
-        user="daybook" if settings.nats_password else None,
-        password=settings.nats_password or None,
-    )
+    connection = await open_connection(settings, "api")
     try:
         await declare_streams(connection)
         policy = await durability(connection)
@@ -168,45 +155,6 @@ async def main(settings: Settings, process: Process) -> None:
         await disconnect(connection)
 
 
-async def serve(parts: Parts, settings: Settings, process: Process) -> None:
-    """Run uvicorn inside this process's loop until it stops; the process, not uvicorn, owns the signals."""
-    config = uvicorn.Config(
-        server_of(parts),
-        http=Connection,
-        ws=SocketConnection,
-        ws_per_message_deflate=False,
-        ws_max_size=LARGEST_FRAME,
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-        ssl_ca_certs=settings.tls_ca,
-        ssl_cert_reqs=_certificates(settings),
-    )
-    server = Server(config, process.ready)
-    with listening(settings.http) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        stopping = asyncio.create_task(process.stopping.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        parts.leave()
-        await parts.follower.close()  # ends the streams, which would otherwise hold the server open
-        server.should_exit = True
-        stopping.cancel()
-        await serving
-
-
-def _certificates(settings: Settings) -> ssl.VerifyMode:
-    """What is asked of clients: a certificate, one if they have one, none."""
-    if settings.tls_ca is None:
-        return ssl.CERT_NONE
-    return ssl.CERT_REQUIRED if settings.tls_require_client_cert else ssl.CERT_OPTIONAL
-
-
 def _files(settings: Settings, metrics: Metrics) -> tuple[Files | None, list[Dialect]]:
     """The store of files, if there is one, and what serves its links, if they are ours."""
     config = files_config(settings)
@@ -229,29 +177,6 @@ def _leaving(gateway: Gateway, door: WorkerDoor) -> Callable[[], None]:
         door.sockets.close()
 
     return leave
-
-
-def listening(address: str) -> socket.socket:
-    """A socket that listens at "host:port". Raises OSError when somebody else does."""
-    host, port = host_port(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, that says when it serves."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
 
 
 def tokens_of(settings: Settings) -> dict[str, Principal]:

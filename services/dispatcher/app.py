@@ -34,9 +34,10 @@ from shared.application.ports import JournalError, StoredCommit
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
 from shared.broker import subjects
-from shared.broker.connection import Connection, connect, disconnect
+from shared.broker.connection import Connection, disconnect
 from shared.broker.errors import BrokerError
 from shared.broker.faststream import StreamBroker
+from shared.broker.opening import open_connection
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.job import Job
@@ -60,9 +61,7 @@ LANES_REPEAT_SECONDS = 0.5
 
 async def main(settings: Settings, process: Process) -> None:
     """Dispatch until the process is told to stop."""
-    connection = await connect(
-        settings.nats_url, name="daybook-dispatcher", user="daybook", password=settings.nats_password
-    )
+    connection = await open_connection(settings, "dispatcher")
     try:
         await declare_streams(connection)
         await declare_wakeup_queue(connection)

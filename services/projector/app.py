@@ -19,7 +19,8 @@ from services.projector.webhooks.sending import Sending
 from services.projector.webhooks.watching import Watching
 from shared.application.clock import now_seconds, now_us
 from shared.application.ports import Journal
-from shared.broker.connection import connect, disconnect
+from shared.broker.connection import disconnect
+from shared.broker.opening import open_connection
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams
 from shared.domain.topics import AGGREGATES, EVENTS
@@ -40,9 +41,7 @@ GATHER_SECONDS: Final = 0.02
 
 async def main(settings: Settings, process: Process) -> None:
     """Project until the process is told to stop. It is ready as soon as it follows, however far behind."""
-    connection = await connect(
-        settings.nats_url, name="daybook-projector", user=settings.nats_user, password=settings.nats_password
-    )
+    connection = await open_connection(settings, "projector")
     try:
         await declare_streams(connection)
         # It only reads: how appends are made durable does not matter.

@@ -3,7 +3,7 @@
 import asyncio
 
 from services.scheduler.asking import BrokerDispatcher
-from services.scheduler.avtomatika.jobs import TENANT, BlueprintFiring
+from services.scheduler.avtomatika.jobs import BlueprintFiring
 from services.scheduler.avtomatika.schedules_toml import reader
 from services.scheduler.clockwork import Clockwork
 from services.scheduler.sweep import Sweep
@@ -13,10 +13,12 @@ from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
 from shared.application.submit import ClosedLanes, Submit
 from shared.application.timetables import PublishTimetable
-from shared.broker.connection import connect, disconnect
+from shared.broker.connection import disconnect
+from shared.broker.opening import open_connection
 from shared.broker.publisher import Publisher
 from shared.broker.streams import declare_streams, durability
 from shared.domain.topics import AGGREGATES, EVENTS
+from shared.domain.values import DEFAULT_TENANT
 from shared.journal.codec import Codec
 from shared.journal.journal import JetStreamJournal
 from shared.process import Process
@@ -30,12 +32,7 @@ async def main(settings: Settings, process: Process) -> None:
     """Look at the clock until the process is told to stop. It is ready once connected: the rows may come
     later.
     """
-    connection = await connect(
-        settings.nats_url,
-        name="daybook-scheduler",
-        user=settings.nats_user if settings.nats_password else None,
-        password=settings.nats_password or None,
-    )
+    connection = await open_connection(settings, "scheduler")
     try:
         await declare_streams(connection)
         policy = await durability(connection)
@@ -51,7 +48,7 @@ async def main(settings: Settings, process: Process) -> None:
             reader(settings.timezone),
             PublishTimetable(journal, utc_now),
             clockwork,
-            tenant=TENANT,
+            tenant=DEFAULT_TENANT,
             source=SOURCE,
         )
         await file.open()

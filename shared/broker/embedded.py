@@ -25,6 +25,9 @@ from shared.broker.errors import BrokerUnavailable
 Sync = Literal["always", "default"]
 """`always`: each write is on the disk before it is acknowledged. `default`: the broker's two minutes."""
 
+USER = "daybook"
+"""Who our own processes are."""
+
 MAX_PAYLOAD = 8 * 1024 * 1024
 
 _FRUGAL = {"GOGC": "50"}
@@ -128,6 +131,7 @@ class EmbeddedServer:
     def _configuration(self) -> str:
         sync = "\n  sync_interval: always" if self.sync == "always" else ""
         return _TEMPLATE.format(
+            user=USER,
             listen=_quoted(f"{self.host}:{self.port}"),
             max_payload=MAX_PAYLOAD,
             store_dir=_quoted(str(self.data.resolve())),
@@ -183,7 +187,7 @@ accounts {{
       {{service: "$JS.ACK.JOURNAL.>", accounts: [WORKERS]}}
       {{stream: "control.>", accounts: [WORKERS]}}
     ]
-    users: [{{user: "daybook", password: {password}}}]
+    users: [{{user: "{user}", password: {password}}}]
   }}
   WORKERS {{
     imports: [

@@ -67,7 +67,6 @@ STREAMS: dict[str, Settings] = {
 }
 
 STREAM_NOT_FOUND = 10059
-CONSUMER_NOT_FOUND = 10014
 
 
 @dataclass(frozen=True, slots=True)

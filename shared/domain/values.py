@@ -7,12 +7,13 @@ from typing import Final, Literal, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-Urgency: TypeAlias = int
-"""0 to 1000; the higher is released first, equal ones in the order of their arrival."""
-
 LEAST_URGENT: Final = 0
 NORMAL_URGENCY: Final = 500
 MOST_URGENT: Final = 1000
+"""Of urgencies the higher is released first, equal ones in the order of their arrival."""
+
+DEFAULT_TENANT: Final = "default"
+"""The tenant of the server's own credentials, of its blueprints and of its schedules."""
 
 LONGEST_SECONDS: Final = 1e9
 """The longest span that anything may take, some 31 years: moments stay inside what a datetime can hold."""

@@ -13,10 +13,9 @@ from shared.domain.errors import InvalidValue
 from shared.domain.job.spec import JobSpec
 from shared.domain.metadata import CLIENT, RESULT_TIMEOUT, SECURITY
 from shared.domain.schedule import Fire
-from shared.domain.values import Json
+from shared.domain.values import DEFAULT_TENANT, Json
 from shared.settings import Settings
 
-TENANT: Final = "default"
 OWNER: Final = "client"
 """The client of CLIENT_TOKEN: it sees scheduled jobs, and may cancel them."""
 BY: Final = "system:scheduler"
@@ -42,7 +41,7 @@ class BlueprintFiring:
     async def fire(self, name: str, job: Mapping[str, Json], fire: Fire) -> bool:
         """Whether this made the job."""
         blueprint = str(job["blueprint"])
-        definition = await self._definitions.find(TENANT, blueprint, None, None)
+        definition = await self._definitions.find(DEFAULT_TENANT, blueprint, None, None)
         problem = input_problem(definition.graph, job["input_data"])
         if problem is not None:
             raise InvalidValue(f"Input validation failed for blueprint {blueprint!r}: {problem}")
@@ -73,7 +72,7 @@ class BlueprintFiring:
             version=version,
             definition=definition,
             input=job["input_data"],
-            tenant=TENANT,
+            tenant=DEFAULT_TENANT,
             owner=OWNER,
             tags={CLIENT_TAG: OWNER, SCHEDULE_TAG: name, **dict([TRIGGER_TAG])},
             origin="avtomatika",

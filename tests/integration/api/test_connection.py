@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from services.api import app as api
 from services.api.connection import MAX_HEAD_BYTES, Connection
+from services.api.serving import serve
 from shared.process import Process
 from shared.settings import Settings
 from tests.integration.api.test_serving import free_port
@@ -22,7 +22,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def connected(data: Path, w: World) -> AsyncIterator[Streams]:
     address = f"127.0.0.1:{free_port()}"
     settings, process = Settings.from_env(data=data, http=address), Process("api", data)
-    serving = asyncio.create_task(api.serve(w.parts, settings, process))
+    serving = asyncio.create_task(serve(w.parts, settings, process))
     async with asyncio.timeout(10):
         while not process.ready_file.exists():
             await asyncio.sleep(0.01)

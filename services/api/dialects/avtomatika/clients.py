@@ -18,11 +18,11 @@ from typing import Any, Final
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.quotas import Quotas
 from services.api.dialects.avtomatika.token_tables import NAMES, token_digest
+from shared.domain.values import DEFAULT_TENANT
 from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TENANT: Final = "default"
 LOOK_SECONDS: Final = 1.0
 """How often a request looks whether the file has changed."""
 

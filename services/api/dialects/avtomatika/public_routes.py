@@ -17,6 +17,7 @@ from services.api.dialects.avtomatika.views import quarantined
 from services.api.metrics import CONTENT_TYPE
 from shared.application.blueprint_jobs import BlueprintJob
 from shared.application.commands import CommandRefused, command
+from shared.domain.values import DEFAULT_TENANT
 
 NOT_WAITING: Final = "Job is not in a state that can be approved"
 
@@ -32,7 +33,7 @@ def routes(parts: AvtomatikaParts) -> list[BaseRoute]:
         return Response(await metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def docs(request: Request) -> Response:
-        text = page(parts.settings.client_api_prefix, parts.endpoints.of("default"))
+        text = page(parts.settings.client_api_prefix, parts.endpoints.of(DEFAULT_TENANT))
         return HTMLResponse(text, headers=HEADERS)
 
     async def approve(request: Request) -> Response:
