@@ -13,10 +13,9 @@ from daybook.worker.intake import Intake, Queue
 from daybook.worker.link import Link
 from daybook.worker.runner import Runner
 from daybook.worker.skills import Skill
-from shared.application.ids import derived_id
 from shared.broker import subjects
 from shared.broker.messages import Message
-from shared.domain.worker import WORKER_NAMESPACE
+from shared.domain.worker import worker_id
 
 log = logging.getLogger("daybook.worker")
 
@@ -39,7 +38,7 @@ class Session:
 
     def __init__(self, url: str, token: str, member: Member) -> None:
         self._member = member
-        self._id = derived_id(WORKER_NAMESPACE, member.name)
+        self._id = worker_id(member.name)
         self._link = Link(url, token, member.name, self._on_back)
         self._runner = Runner(self._link, member.name, member.skills, member.concurrency)
         self._intake = Intake(self._link, lambda: self._runner.room, self._runner.start, self._on_lost_queue)

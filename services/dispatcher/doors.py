@@ -20,7 +20,6 @@ from services.dispatcher.queues import Queues
 from services.dispatcher.slots import Command, Outcome, Unavailable
 from services.dispatcher.takes import Takes, decode_take
 from services.dispatcher.wakeups import CONSUMER
-from shared.application.ids import derived_id
 from shared.broker import subjects
 from shared.broker.errors import BrokerError
 from shared.broker.faststream import Batch, StreamBroker
@@ -28,7 +27,7 @@ from shared.broker.messages import Message
 from shared.broker.publisher import Publisher
 from shared.domain.errors import DomainError
 from shared.domain.job import Facts, Job
-from shared.domain.worker import WORKER_NAMESPACE
+from shared.domain.worker import worker_id
 
 log = logging.getLogger("daybook.dispatcher.doors")
 
@@ -199,7 +198,7 @@ class Doors:
             msgspec.json.encode(
                 {
                     "ok": True,
-                    "worker_id": str(derived_id(WORKER_NAMESPACE, hello.name)),
+                    "worker_id": str(worker_id(hello.name)),
                     "beat_seconds": self._beat_seconds,
                     "queues": [self._queues.describe(skill) for skill in hello.skills],
                 }
@@ -222,7 +221,7 @@ def _unheard(_answer: bytes) -> None:
 def _hello(message: Message) -> Hello:
     """The worker's words, held to the subject they came on. Raises ValueError when they do not fit it."""
     hello = decode_hello(message.data)
-    if subjects.id_in(message.subject) != derived_id(WORKER_NAMESPACE, hello.name):
+    if subjects.id_in(message.subject) != worker_id(hello.name):
         raise ValueError(f"the subject is not that of a worker called {hello.name!r}")
     if not 1 <= hello.concurrency <= 10_000:
         raise ValueError("concurrency must be between 1 and 10,000")

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held, Limit
+from services.dispatcher.handlers import failing
 from services.dispatcher.releases import PAUSE_SECONDS, Releases
 from services.dispatcher.slots import Broken, Command, Done, Outcome, Slot, Unavailable
 from services.dispatcher.turns import Turns
@@ -224,7 +225,7 @@ class FollowUp:
         except Exception as problem:
             # Else the job would wait for ever for a handler that did run.
             log.exception("what the handler of job %s at %r chose cannot be done", job.id, effect.node)
-            await self._decide(job.id, _failing(effect, problem))
+            await self._decide(job.id, _undecided(effect, problem))
 
     async def _decide(self, id: UUID, act: Callable[[Job, Facts], object]) -> None:  # noqa: A002
         """Decide and store. Raises ConnectionError when that can be tried later, Undecided when it cannot."""
@@ -250,15 +251,10 @@ class Undecided(Exception):
     """Deciding raised what nobody expects, every time."""
 
 
-def _failing(effect: RunHandler, problem: Exception) -> Callable[[Job, Facts], object]:
+def _undecided(effect: RunHandler, problem: Exception) -> Callable[[Job, Facts], object]:
     said = str(problem) if isinstance(problem, Undecided) else f"{type(problem).__name__}: {problem}"
     text = f"node {effect.node!r}: what its handler chose cannot be done ({said})"
-    error = TaskError("permanent", text, "undecided")
-
-    def act(job: Job, facts: Facts) -> None:
-        job.handler_failed(effect.activation, error, facts, effect.attempt)
-
-    return act
+    return failing(effect, TaskError("permanent", text, "undecided"))
 
 
 def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002

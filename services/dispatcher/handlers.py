@@ -14,12 +14,9 @@ from shared.blueprints.host import Code, HandlerFailed, HandlerHost
 from shared.broker.errors import BrokerError
 from shared.domain.errors import DomainError, InvalidValue
 from shared.domain.job import Action, Facts, Job, RunHandler, TaskError
-from shared.domain.values import Json
+from shared.domain.values import DEFAULT_TENANT, Json
 
 log = logging.getLogger("daybook.dispatcher.handlers")
-
-TENANT: Final = "default"
-"""Blueprints of the server's folder belong to the tenant of its own credentials."""
 
 ORIGIN: Final = "blueprint"
 """The origin of workflows whose source is code that this process may run. Clients cannot publish such."""
@@ -74,7 +71,9 @@ class Handlers:
             }
             graph: dict[str, Json] = {**source.graph, "meta": beside}
             try:
-                published = await publish(TENANT, source.name, graph, BY, origin=ORIGIN, source=source.text)
+                published = await publish(
+                    DEFAULT_TENANT, source.name, graph, BY, origin=ORIGIN, source=source.text
+                )
             except DomainError as problem:
                 log.error("blueprint %s is not served: %s", source.name, problem)
             else:
@@ -101,7 +100,7 @@ class Handlers:
             code = await self._code(job, effect)
             action = await self._host.run(name, effect.node, view_of(job, effect), code)
         except HandlerFailed as failed:
-            return _failing(effect, failed.error)
+            return failing(effect, failed.error)
         return _acting(effect, action)
 
     async def stop(self) -> None:
@@ -142,12 +141,14 @@ def _acting(effect: RunHandler, action: Action) -> Callable[[Job, Facts], object
             error = TaskError(
                 "contract_violation", f"handler {effect.handler!r}: {problem}", "invalid_action"
             )
-            job.handler_failed(effect.activation, error, facts, effect.attempt)
+            failing(effect, error)(job, facts)
 
     return act
 
 
-def _failing(effect: RunHandler, error: TaskError) -> Callable[[Job, Facts], object]:
+def failing(effect: RunHandler, error: TaskError) -> Callable[[Job, Facts], object]:
+    """The decision that a handler has failed."""
+
     def act(job: Job, facts: Facts) -> None:
         job.handler_failed(effect.activation, error, facts, effect.attempt)
 

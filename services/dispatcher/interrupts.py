@@ -2,11 +2,10 @@
 
 import msgspec
 
-from shared.application.ids import derived_id
 from shared.broker import subjects
 from shared.broker.publisher import Publisher
 from shared.domain.job import Job
-from shared.domain.worker import WORKER_NAMESPACE
+from shared.domain.worker import worker_id
 
 
 class Interrupts:
@@ -20,7 +19,7 @@ class Interrupts:
         state = job.tasks[task]
         word = msgspec.json.encode({"cancel": {"job": str(job.id), "task": task, "attempt": state.attempt}})
         if state.worker is not None:
-            subject = subjects.control(derived_id(WORKER_NAMESPACE, state.worker))
+            subject = subjects.control(worker_id(state.worker))
         else:
             subject = subjects.skill_control(state.skill)
         self._publisher.publish(subject, word)

@@ -75,17 +75,7 @@ class Greeting:
             log.error("worker %s: %s", member.name, problem)
 
     async def _say(self, member: Member) -> None:
-        profile = member.profile
-        hello = orjson.dumps(
-            {
-                "name": member.name,
-                "skills": sorted(profile.skills),
-                "concurrency": member.concurrency,
-                "instance": member.instance,
-                "labels": dict(profile.labels),
-                "takes": True,
-            }
-        )
+        skills, hello = frozenset(member.profile.skills), orjson.dumps(member.hello())
         subject = subjects.hello(worker_id(member.name))
         while True:
             try:
@@ -103,7 +93,7 @@ class Greeting:
                 member.greeted = True
                 if answer.queues:
                     waits = min(queue.ack_wait_seconds for queue in answer.queues)
-                    self._opened(frozenset(profile.skills), waits)
+                    self._opened(skills, waits)
                 return
 
 

@@ -75,6 +75,17 @@ class Member:
             for skill in self.profile.skills
         }
 
+    def hello(self) -> dict[str, Any]:
+        """It as the dispatcher knows it, in its hellos and in its beats."""
+        return {
+            "name": self.name,
+            "skills": sorted(self.profile.skills),
+            "concurrency": self.concurrency,
+            "instance": self.instance,
+            "labels": dict(self.profile.labels),
+            "takes": True,
+        }
+
     def contract(self, skill: str) -> Contract:
         """What it promised of a skill."""
         return self.profile.contracts.get(skill, NO_CONTRACT)

@@ -248,14 +248,5 @@ class Roster:
         return run
 
     def _say(self, member: Member, **more: bool) -> None:
-        beat = {
-            "name": member.name,
-            "skills": sorted(member.profile.skills),
-            "concurrency": member.concurrency,
-            "running": len(member.runs),
-            "instance": member.instance,
-            "labels": dict(member.profile.labels),
-            "takes": True,
-            **more,
-        }
+        beat = {**member.hello(), "running": len(member.runs), **more}
         self._publish(subjects.beat(worker_id(member.name)), orjson.dumps(beat))

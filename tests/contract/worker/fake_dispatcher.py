@@ -11,11 +11,11 @@ from uuid import UUID
 import orjson
 
 from shared.application.clock import now_us
-from shared.application.ids import derived_id, new_id
+from shared.application.ids import new_id
 from shared.broker import subjects
 from shared.broker.connection import Connection
 from shared.broker.streams import declare_consumer
-from shared.domain.worker import WORKER_NAMESPACE
+from shared.domain.worker import worker_id
 from tests.support.nats import NatsServer
 
 Report = dict[str, Any]
@@ -96,7 +96,7 @@ class FakeDispatcher:
 
     async def control(self, worker: str, **said: Any) -> None:
         """Say something to one worker."""
-        subject = subjects.control(derived_id(WORKER_NAMESPACE, worker))
+        subject = subjects.control(worker_id(worker))
         await self.connection.publish(subject, orjson.dumps(said))
 
     async def pending(self, skill: str) -> int:
@@ -157,7 +157,7 @@ class FakeDispatcher:
                 await self.declare(skill)
             answer = {
                 "ok": True,
-                "worker_id": str(derived_id(WORKER_NAMESPACE, hello["name"])),
+                "worker_id": str(worker_id(hello["name"])),
                 "beat_seconds": self.beat_seconds,
                 "queues": [
                     {
