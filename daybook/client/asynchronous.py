@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from daybook.client import calls
-from daybook.client.blocking import SILENCE_SECONDS, content_headers, origin
 from daybook.client.calls import Call, Item, JobId
 from daybook.client.models import Changed, Event, Job, JobOptions, Submitted, Worker, Workflow
 from daybook.client.sse import EventReader
@@ -38,7 +37,7 @@ class AsyncClient:
         retries: int = 3,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url, headers = origin(url, token)
+        self.url, headers = calls.origin(url, token)
         self._retries, self._timeout = retries, timeout
         self._http = httpx.AsyncClient(
             base_url=self.url, headers=headers, timeout=timeout, transport=transport
@@ -208,14 +207,7 @@ class AsyncClient:
 
     async def _send(self, call: Call[Any]) -> httpx.Response:
         try:
-            return await self._http.request(
-                call.method,
-                call.path,
-                params=list(call.params),
-                content=call.body,
-                headers=content_headers(call),
-                timeout=self._timeout + call.patience_seconds,
-            )
+            return await self._http.request(**call.request(self._timeout))
         except httpx.TransportError as error:
             raise ServerUnreachable(self.url, str(error) or type(error).__name__) from error
 
@@ -242,15 +234,9 @@ class AsyncClient:
     async def _stream(
         self, job_id: JobId, reader: EventReader, deadline: float | None
     ) -> AsyncIterator[Event]:
-        silence = SILENCE_SECONDS
-        if deadline is not None:
-            silence = max(0.05, min(silence, deadline - time.monotonic()))
-        headers = {"Accept": "text/event-stream"}
-        if reader.last_id:
-            headers["Last-Event-ID"] = reader.last_id
-        path = calls.job_path(job_id, "events")
-        timeout = httpx.Timeout(self._timeout, read=silence)
-        async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+        left = None if deadline is None else deadline - time.monotonic()
+        asked = calls.stream(job_id, reader.last_id, self._timeout, left)
+        async with self._http.stream(**asked) as response:
             if not response.is_success:
                 await response.aread()
                 raise calls.problem_of(response)

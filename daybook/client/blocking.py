@@ -1,6 +1,5 @@
 """The client for ordinary programs."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -12,15 +11,10 @@ from daybook.client import calls
 from daybook.client.calls import Call, Item, JobId
 from daybook.client.models import Changed, Event, Job, JobOptions, Submitted, Worker, Workflow
 from daybook.client.sse import EventReader
-from daybook.environment import secret
-from daybook.errors import ApiError, DaybookError, ServerUnreachable, WaitTimeout
+from daybook.errors import ApiError, ServerUnreachable, WaitTimeout
 
 T = TypeVar("T")
 Many = list  # the method of that name hides the type inside the class
-
-DEFAULT_URL = "http://127.0.0.1:8000"
-SILENCE_SECONDS = 45.0
-"""A watched stream says something every 15 s; after this long without a word the connection is dead."""
 
 
 class Client:
@@ -42,7 +36,7 @@ class Client:
         retries: int = 3,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url, headers = origin(url, token)
+        self.url, headers = calls.origin(url, token)
         self._retries, self._timeout = retries, timeout
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, transport=transport)
 
@@ -207,14 +201,7 @@ class Client:
 
     def _send(self, call: Call[Any]) -> httpx.Response:
         try:
-            return self._http.request(
-                call.method,
-                call.path,
-                params=list(call.params),
-                content=call.body,
-                headers=content_headers(call),
-                timeout=self._timeout + call.patience_seconds,
-            )
+            return self._http.request(**call.request(self._timeout))
         except httpx.TransportError as error:
             raise ServerUnreachable(self.url, str(error) or type(error).__name__) from error
 
@@ -239,15 +226,9 @@ class Client:
             time.sleep(min(0.1 * 2**failures, 2.0))
 
     def _stream(self, job_id: JobId, reader: EventReader, deadline: float | None) -> Iterator[Event]:
-        silence = SILENCE_SECONDS
-        if deadline is not None:
-            silence = max(0.05, min(silence, deadline - time.monotonic()))
-        headers = {"Accept": "text/event-stream"}
-        if reader.last_id:
-            headers["Last-Event-ID"] = reader.last_id
-        path = calls.job_path(job_id, "events")
-        timeout = httpx.Timeout(self._timeout, read=silence)
-        with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+        left = None if deadline is None else deadline - time.monotonic()
+        asked = calls.stream(job_id, reader.last_id, self._timeout, left)
+        with self._http.stream(**asked) as response:
             if not response.is_success:
                 response.read()
                 raise calls.problem_of(response)
@@ -257,18 +238,3 @@ class Client:
                     yield event
                 if deadline is not None and time.monotonic() >= deadline:
                     return
-
-
-def origin(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
-    """The server's address and the headers of every request, from arguments or the environment."""
-    address = (url or os.environ.get("DAYBOOK_URL") or DEFAULT_URL).rstrip("/")
-    bearer = token if token is not None else secret("DAYBOOK_CLIENT_TOKEN")
-    if not (bearer.isascii() and bearer.isprintable()):
-        raise DaybookError("the token has characters that no HTTP header can carry")
-    return address, {"Authorization": f"Bearer {bearer}"} if bearer else {}
-
-
-def content_headers(call: Call[Any]) -> dict[str, str]:
-    return (
-        {**call.headers, "Content-Type": "application/json"} if call.body is not None else dict(call.headers)
-    )

@@ -1,5 +1,6 @@
 """The API's calls as values: what to send, and what the answer means. Both clients send the same calls."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Unpack
@@ -11,14 +12,18 @@ import orjson
 
 from daybook.client import models
 from daybook.client.models import Changed, Event, Job, JobOptions, Page, Submitted, Worker, Workflow
-from daybook.errors import ApiError, ServerUnreachable, api_error
+from daybook.environment import secret
+from daybook.errors import ApiError, DaybookError, ServerUnreachable, api_error
 from shared.application.ids import new_id
 
 T = TypeVar("T")
 JobId = UUID | str
 Item = Mapping[str, Any]
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 MAX_WAIT_SECONDS = 300.0
+SILENCE_SECONDS = 45.0
+"""A watched stream says something every 15 s; after this long without a word the connection is dead."""
 RETRIED = frozenset({429, 502, 503, 504})
 
 
@@ -35,11 +40,48 @@ class Call(Generic[T]):
     repeatable: bool = True
     patience_seconds: float = 0.0
 
+    def request(self, timeout: float) -> dict[str, Any]:
+        """What httpx is to send; the answer may take `timeout` seconds and the call's own patience."""
+        json = {} if self.body is None else {"Content-Type": "application/json"}
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": list(self.params),
+            "content": self.body,
+            "headers": {**self.headers, **json},
+            "timeout": timeout + self.patience_seconds,
+        }
+
     def answer(self, response: httpx.Response) -> T:
         """The meaning of a response; raises ApiError."""
         if response.is_success:
             return self.read(orjson.loads(response.content))
         raise problem_of(response)
+
+
+def origin(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
+    """The server's address and the headers of every request, from arguments or the environment."""
+    address = (url or os.environ.get("DAYBOOK_URL") or DEFAULT_URL).rstrip("/")
+    bearer = token if token is not None else secret("DAYBOOK_CLIENT_TOKEN")
+    if not (bearer.isascii() and bearer.isprintable()):
+        raise DaybookError("the token has characters that no HTTP header can carry")
+    return address, {"Authorization": f"Bearer {bearer}"} if bearer else {}
+
+
+def stream(job_id: JobId, last_event_id: str, timeout: float, left: float | None) -> dict[str, Any]:
+    """What httpx is to send for the events of a job behind the last that is known ("" for none); `left` is
+    how many seconds they are watched, None for ever.
+    """
+    headers = {"Accept": "text/event-stream"}
+    if last_event_id:
+        headers["Last-Event-ID"] = last_event_id
+    silence = SILENCE_SECONDS if left is None else max(0.05, min(SILENCE_SECONDS, left))
+    return {
+        "method": "GET",
+        "url": job_path(job_id, "events"),
+        "headers": headers,
+        "timeout": httpx.Timeout(timeout, read=silence),
+    }
 
 
 def problem_of(response: httpx.Response) -> ApiError:
