@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from services.api.dialects.avtomatika.answers import Refused
-from services.api.dialects.avtomatika.clients import BadClients, Clients, read_clients
+from services.api.dialects.avtomatika.clients import BadClients, Clients, clients_of
 from services.api.dialects.avtomatika.limits import MOST_KEYS, RateLimit
 from services.api.dialects.avtomatika.quotas import Quotas
+from services.api.dialects.avtomatika.token_file import TokenFile
 from shared.broker.errors import BrokerError, NoAnswer, NotSent
 from tests.unit.avtomatika.world import World, world
 
@@ -186,7 +187,7 @@ def test_a_hash_of_a_token_is_no_token(said: str, tmp_path: Path) -> None:
 def test_what_is_not_ours_in_a_table_is_the_client_s_own(tmp_path: Path) -> None:
     file = tmp_path / "clients.toml"
     file.write_text('[a]\ntoken = "t"\ntenant = "x"\nlanguages = ["en"]\n[a.params]\nvip = true')
-    (client,) = read_clients(file).values()
+    (client,) = clients_of(TokenFile(file, Clock(), BadClients)).values()
     assert client.params == {"languages": ["en"], "vip": True}
     assert client.tenant == "x"
 

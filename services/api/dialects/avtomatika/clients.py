@@ -7,7 +7,6 @@ that cannot be read stops the start; one that breaks later is logged, and what w
 
 import logging
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,14 +16,12 @@ from typing import Any, Final
 
 from services.api.dialects.avtomatika.answers import Refused
 from services.api.dialects.avtomatika.quotas import Quotas
+from services.api.dialects.avtomatika.token_file import TokenFile
 from services.api.dialects.avtomatika.token_tables import NAMES, token_digest
 from shared.domain.values import DEFAULT_TENANT
 from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
-
-LOOK_SECONDS: Final = 1.0
-"""How often a request looks whether the file has changed."""
 
 
 class BadClients(UnusableFile):
@@ -62,11 +59,11 @@ class Clients:
     ) -> None:
         """`token` is that of the client named "client". Raises BadClients."""
         self._global = _keyed({sha256(token.encode()).digest(): Client("client")} if token else {})
-        self._file, self._quotas, self._monotonic = file, quotas, monotonic
+        self._file = None if file is None else TokenFile(file, monotonic, BadClients)
+        self._quotas = quotas
         self._known = dict(self._global)
-        self._looked, self._stamp = monotonic(), _stamp(file)
-        if file is not None:
-            self._known.update(_keyed(read_clients(file)))
+        if self._file is not None:
+            self._known.update(_keyed(clients_of(self._file)))
 
     def find(self, token: str | None) -> Client:
         """The client of a token, with one request taken from its month. Raises Refused."""
@@ -99,37 +96,28 @@ class Clients:
         return client
 
     def _look(self) -> None:
-        now = self._monotonic()
-        if self._file is None or now - self._looked < LOOK_SECONDS:
+        if self._file is None or not self._file.has_changed():
             return
-        self._looked = now
-        stamp = _stamp(self._file)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
         try:
-            clients = read_clients(self._file)
+            clients = clients_of(self._file)
         except BadClients as problem:
             log.error("%s; the clients stay as they were", problem)
             return
         self._known = {**self._global, **_keyed(clients)}
-        log.info("%d clients are known from %s", len(clients), self._file)
+        log.info("%d clients are known from %s", len(clients), self._file.path)
 
 
-def read_clients(file: Path) -> dict[bytes, Client]:
+def clients_of(file: TokenFile) -> dict[bytes, Client]:
     """The clients of a file by the digests of their tokens. Raises BadClients."""
-    try:
-        tables = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadClients(f"{file}: {error}") from error
     found: dict[bytes, Client] = {}
-    for name, table in tables.items():
+    for name, table in file.tables().items():
+        where = f"{file.path}: client {name!r}"
         if not isinstance(table, dict):
-            raise BadClients(f"{file}: {name} is not a table")
-        digest = _digest_of(table, f"{file}: client {name!r}")
+            raise BadClients(f"{file.path}: {name} is not a table")
+        digest = _digest_of(table, where)
         if digest in found:
-            raise BadClients(f"{file}: client {name!r} has the token of {found[digest].name!r}")
-        found[digest] = _client(name, table, f"{file}: client {name!r}")
+            raise BadClients(f"{where} has the token of {found[digest].name!r}")
+        found[digest] = _client(name, table, where)
     return found
 
 
@@ -160,17 +148,6 @@ def _client(name: str, table: Mapping[str, Any], where: str) -> Client:
     elif params is not None:
         own["params"] = params
     return Client(name, tenant, plan, own, attempts)
-
-
-def _stamp(file: Path | None) -> tuple[int, int, int]:
-    """What changes when the file does; zeros when it is gone."""
-    if file is None:
-        return 0, 0, 0
-    try:
-        stat = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 _NOBODY: Final[tuple[bytes, None]] = (b"", None)

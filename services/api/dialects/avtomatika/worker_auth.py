@@ -10,10 +10,7 @@ Tokens of workers' own stand in a TOML file, a table a worker or a pattern of na
 The file is read again when it changes. A worker that has a token of its own may not use the global one.
 """
 
-import base64
 import logging
-import os
-import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,10 +20,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
-import msgspec
 import orjson
 
+from services.api.dialects.avtomatika.token_file import TokenFile
 from services.api.dialects.avtomatika.token_tables import token_digest
+from services.api.dialects.avtomatika.worker_tickets import (
+    PREFIX,
+    SECONDS,
+    InvalidTicket,
+    Kind,
+    Ticket,
+    Tickets,
+)
 from shared.application.ids import derived_id
 from shared.broker.counters import Uses
 from shared.broker.subjects import use
@@ -34,14 +39,8 @@ from shared.settings import Settings, UnusableFile
 
 log = logging.getLogger(__name__)
 
-ACCESS_SECONDS: Final = 3600
-REFRESH_SECONDS: Final = 24 * 3600
 SIGNED_SECONDS: Final = 60
 """How far from now a signed message's time may be."""
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the file."""
-PREFIX: Final = "dbw."
-
 
 Mode = Literal["mixed", "mtls-only", "token-only"]
 Why = Literal["credentials", "identity", "replay", "signature"]
@@ -61,15 +60,6 @@ class Denied(Exception):
 
 class UnreadableWorkers(UnusableFile):
     """The file with the workers' tokens cannot be used."""
-
-
-class _Ticket(msgspec.Struct, array_like=True):
-    """What a short-lived token says: its kind, its worker, until when, and a number of its own."""
-
-    kind: Literal["access", "refresh"]
-    worker: str
-    until: int
-    number: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +89,13 @@ class WorkerAuth:
         """
         self._spend, self._mode = spend, mode
         self._global = sha256(global_token.encode()).digest() if global_token else None
-        self._file, self._key, self._now, self._signatures = file, key, now, signatures
+        self._now, self._signatures = now, signatures
+        self._tickets = Tickets(key, now)
+        self._file = None if file is None else TokenFile(file, now, UnreadableWorkers)
         self._exact: dict[str, _Own] = {}
         self._patterns: list[_Own] = []
-        self._looked = self._now()
-        self._seen: tuple[int, int] | None = None
-        if file is not None:
-            self._read(file)
+        if self._file is not None:
+            self._read(self._file)
 
     @classmethod
     def of(cls, settings: Settings, now: Callable[[], float], spend: Spend) -> "WorkerAuth":
@@ -167,11 +157,10 @@ class WorkerAuth:
 
     def issue(self, worker: str) -> dict[str, Any]:
         """A pair of short-lived tokens for a worker that was checked."""
-        now = int(self._now())
         return {
-            "access_token": self._sign(_Ticket("access", worker, now + ACCESS_SECONDS, _number())),
-            "refresh_token": self._sign(_Ticket("refresh", worker, now + REFRESH_SECONDS, _number())),
-            "expires_in": ACCESS_SECONDS,
+            "access_token": self._tickets.made("access", worker),
+            "refresh_token": self._tickets.made("refresh", worker),
+            "expires_in": SECONDS["access"],
             "worker_id": worker,
         }
 
@@ -221,44 +210,26 @@ class WorkerAuth:
 
     def _look(self) -> None:
         """Read the file again if it changed; a file that cannot be read leaves what was known."""
-        now = self._now()
-        if self._file is None or 0 <= now - self._looked < LOOK_SECONDS:
+        if self._file is None or not self._file.has_changed():
             return
-        self._looked = now
         try:
-            if _stamp(self._file) != self._seen:
-                self._read(self._file)
-                log.info("the tokens of workers were read again")
+            self._read(self._file)
+            log.info("the tokens of workers were read again")
         except UnreadableWorkers as problem:
             log.error("%s; the tokens that were known still hold", problem)
 
-    def _read(self, file: Path) -> None:
-        try:
-            self._seen = _stamp(file)
-            tables = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UnreadableWorkers(f"{file}: {error}") from error
-        owns = [_Own(name, _digest_of(file, name, table)) for name, table in tables.items()]
+    def _read(self, file: TokenFile) -> None:
+        owns = [_Own(name, _digest_of(file.path, name, table)) for name, table in file.tables().items()]
         self._exact = {own.name: own for own in owns if not _is_pattern(own.name)}
         self._patterns = [own for own in owns if _is_pattern(own.name)]
 
-    def _sign(self, ticket: _Ticket) -> str:
-        body = _text(msgspec.json.encode(ticket))
-        return f"{PREFIX}{body}.{_text(digest(self._key, body.encode(), 'sha256'))}"
-
-    def _ticket(self, token: str, kind: str) -> _Ticket:
-        """What a token of ours says. Raises Denied for a forged, foreign or expired one."""
-        word = "Access Token" if kind == "access" else "refresh token"
-        body, _, signature = token.removeprefix(PREFIX).partition(".")
-        expected = _text(digest(self._key, body.encode(), "sha256"))
-        if not token.startswith(PREFIX) or not compare_digest(expected.encode(), signature.encode()):
-            raise Denied(401, f"Unauthorized: Invalid {word} (not found)")
-        ticket = _TICKET.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        if ticket.kind != kind:
-            raise Denied(401, f"Unauthorized: Invalid {word} (not found)")
-        if ticket.until <= self._now():
-            raise Denied(401, f"Unauthorized: Invalid {word} (expired)")
-        return ticket
+    def _ticket(self, token: str, kind: Kind) -> Ticket:
+        """What a short-lived token says. Raises Denied."""
+        try:
+            return self._tickets.read(token, kind)
+        except InvalidTicket as problem:
+            word = "Access Token" if kind == "access" else "refresh token"
+            raise Denied(401, f"Unauthorized: Invalid {word} ({problem})") from problem
 
 
 def spending(uses: Uses) -> Spend:
@@ -282,23 +253,6 @@ def _is_pattern(name: str) -> bool:
     return any(sign in name for sign in "*?[")
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    """What changes when the file does; zeros when it is gone."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
-
-
-def _number() -> str:
-    return os.urandom(12).hex()
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _plain(value: Any) -> Any:
     """As messages are signed: without null, whole numbers as integers."""
     if isinstance(value, dict):
@@ -314,4 +268,3 @@ _MISSING: Final[Mapping[Mode, str]] = {
     "token-only": "Unauthorized: Missing X-Worker-Token header.",
 }
 _TICKETS: Final = UUID("5c1f7f3a-90a5-5f0e-a3c8-2f4e8f6f7b10")
-_TICKET: Final = msgspec.json.Decoder(_Ticket)
