@@ -10,9 +10,10 @@ from shared.readmodels.errors import ReadModelUnavailable
 from shared.readmodels.postgres import PostgresDatabase
 from shared.readmodels.reading import ReadModel
 from shared.readmodels.sqlite import SqliteDatabase
-from tests.contract.readmodels.contract import ProjectionContract, QueriesContract, digest_of, projected
+from tests.contract.readmodels.contract import ProjectionContract, digest_of, projected
 from tests.contract.readmodels.equality import EqualityContract, ReadingContract, RebuildContract
 from tests.contract.readmodels.histories import history, one_step
+from tests.contract.readmodels.queries_contract import QueriesContract
 from tests.contract.readmodels.tracked import Tracked
 
 

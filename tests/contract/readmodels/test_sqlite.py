@@ -12,9 +12,10 @@ from shared.readmodels.errors import ReadModelUnavailable
 from shared.readmodels.queries import JobFilter
 from shared.readmodels.reading import ReadModel
 from shared.readmodels.sqlite import SqliteDatabase
-from tests.contract.readmodels.contract import ProjectionContract, QueriesContract, projected
+from tests.contract.readmodels.contract import ProjectionContract, projected
 from tests.contract.readmodels.equality import EqualityContract, ReadingContract, RebuildContract
 from tests.contract.readmodels.histories import job_id, one_step
+from tests.contract.readmodels.queries_contract import QueriesContract
 from tests.contract.readmodels.tracked import Tracked
 
 

@@ -1,7 +1,6 @@
-"""Webhooks: what is announced, what it says, where it may go, and how long it is tried."""
+"""Webhooks: what is announced, what it says, and how long it is tried."""
 
 import asyncio
-import ipaddress
 import ssl
 import threading
 from base64 import b64decode
@@ -15,7 +14,6 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.projector.webhooks.addresses import Forbidden, Unresolved, address_of, is_allowed
 from services.projector.webhooks.outbox import Outbox
 from services.projector.webhooks.sending import TRIES, Sending
 from services.projector.webhooks.watching import Watching, message_id
@@ -32,6 +30,8 @@ from shared.journal.memory import MemoryJournal
 from tests.support.certificates import Authority, Certificate
 
 GRAPH = Graph.of_skill("resize")
+
+
 KEY = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
@@ -347,54 +347,6 @@ async def test_a_private_address_is_never_asked(world: World, receiver: tuple[st
         await until_logged(world, ["failed"])
     assert kept.came == []
     assert "is not public" in str(world.outbox.log()[0][4])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "10.0.0.1",
-        "192.168.1.1",
-        "169.254.169.254",
-        "0.0.0.0",
-        "224.0.0.1",
-        "100.64.0.1",
-        "::",
-        "fe80::1",
-        "fd00::1",
-        "::ffff:10.0.0.1",
-        "64:ff9b::a9fe:a9fe",
-        "2002:a00:1::",
-        "::a00:1",
-        "ff02::1",
-    ],
-)
-def test_what_is_not_public_is_not_allowed_not_even_in_development(text: str) -> None:
-    assert not is_allowed(ipaddress.ip_address(text), loopback=True)
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
-def test_this_machine_is_allowed_in_development_only(text: str) -> None:
-    assert is_allowed(ipaddress.ip_address(text), loopback=True)
-    assert not is_allowed(ipaddress.ip_address(text), loopback=False)
-
-
-@pytest.mark.parametrize("text", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
-def test_public_addresses_are_allowed(text: str) -> None:
-    assert is_allowed(ipaddress.ip_address(text), loopback=False)
-
-
-async def test_a_name_is_judged_by_all_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def two(*_: Any, **__: Any) -> list[Any]:
-        return [(0, 0, 0, "", ("93.184.215.14", 80)), (0, 0, 0, "", ("10.0.0.1", 80))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two, raising=False)
-    with pytest.raises(Forbidden):
-        await address_of("two.example", 80, loopback=False)
-
-
-async def test_a_name_without_an_address_may_get_one_later() -> None:
-    with pytest.raises(Unresolved):
-        await address_of("nothing.invalid", 80, loopback=False)
 
 
 def test_a_message_s_id_is_the_same_whenever_it_is_derived() -> None:
