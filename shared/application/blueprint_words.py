@@ -3,8 +3,6 @@
 from typing import Final
 from uuid import UUID
 
-from shared.domain.values import Json
-
 CLIENT_TAG: Final = "client"
 """The tag by which a client's jobs are listed."""
 TRIGGER_TAG: Final = ("daybook.trigger", "schedule")
@@ -18,13 +16,3 @@ END: Final = ":end"
 def task_id(job: UUID, task: int, attempt: int) -> str:
     """How one attempt of a task is called: `task-<job in hex>-<task>-<attempt>`."""
     return f"task-{job.hex}-{task}-{attempt}"
-
-
-def attempts(max_retries: int) -> dict[str, Json]:
-    """The retry policy of blueprints' tasks: tried again at once, then the job is set aside."""
-    return {
-        "max_attempts": max_retries + 1,
-        "base_seconds": 0,
-        "when_exhausted": "quarantine",
-        "quarantine": ["permanent", "contract_violation"],
-    }

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from shared.application.blueprint_words import CLIENT_TAG, TRIGGER_TAG, attempts
-from shared.application.definitions import Definitions
+from shared.application.blueprint_orders import Bounds, spec_of
+from shared.application.blueprint_words import CLIENT_TAG, TRIGGER_TAG
+from shared.application.definitions import Definition, Definitions
 from shared.application.inputs import input_problem
 from shared.application.ports import Journal
 from shared.application.submit import REQUEST_DIGEST, Submit
 from shared.domain.errors import InvalidValue
 from shared.domain.job.spec import JobSpec
-from shared.domain.metadata import CLIENT, RESULT_TIMEOUT, SECURITY
+from shared.domain.metadata import CLIENT, SECURITY
 from shared.domain.schedule import Fire
 from shared.domain.values import DEFAULT_TENANT, Json
 from shared.settings import Settings
@@ -47,7 +48,7 @@ class BlueprintFiring:
             raise InvalidValue(f"Input validation failed for blueprint {blueprint!r}: {problem}")
         # Whoever repeats the fire means the same job, even if the timetable has changed meanwhile.
         digest = sha256(fire.job.bytes).hexdigest()
-        spec = self._spec(name, job, fire, digest, definition.version, definition.hash)
+        spec = self._spec(name, job, fire, digest, definition)
         submitted = await self._submit(fire.job, spec, definition.graph, BY, digest)
         return submitted.created
 
@@ -56,31 +57,27 @@ class BlueprintFiring:
         return bool(await self._journal.history("job", fire.job))
 
     def _spec(
-        self, name: str, job: Mapping[str, Any], fire: Fire, digest: str, version: int | None, definition: str
+        self, name: str, job: Mapping[str, Any], fire: Fire, digest: str, definition: Definition
     ) -> JobSpec:
-        result_timeout = job.get("result_timeout")
-        own: dict[str, Any] = {
-            CLIENT: {"plan": "system", "params": {"source": f"scheduler:{name}"}},
-            RESULT_TIMEOUT: result_timeout,
-            SECURITY: job.get("security"),
-            SCHEDULE: {"name": name, "planned": fire.planned.isoformat()},
-            REQUEST_DIGEST: digest,
-        }
         settings = self._settings
-        return JobSpec(
+        return spec_of(
+            definition,
+            Bounds(settings.job_max_retries, settings.worker_timeout_seconds, settings.max_holarchy_depth),
+            self._now_us(),
             workflow=str(job["blueprint"]),
-            version=version,
-            definition=definition,
             input=job["input_data"],
             tenant=DEFAULT_TENANT,
             owner=OWNER,
             tags={CLIENT_TAG: OWNER, SCHEDULE_TAG: name, **dict([TRIGGER_TAG])},
-            origin="avtomatika",
-            deadline=None if result_timeout is None else self._now_us() + result_timeout * 1_000_000,
+            said=job.get("metadata", {}),
+            kept={
+                CLIENT: {"plan": "system", "params": {"source": f"scheduler:{name}"}},
+                SECURITY: job.get("security"),
+                SCHEDULE: {"name": name, "planned": fire.planned.isoformat()},
+                REQUEST_DIGEST: digest,
+            },
             dispatch_timeout=job.get("dispatch_timeout"),
-            run_timeout=settings.worker_timeout_seconds if result_timeout is None else None,
-            retry=attempts(settings.job_max_retries),
-            metadata={**job.get("metadata", {}), **{k: v for k, v in own.items() if v is not None}},
+            result_timeout=job.get("result_timeout"),
             max_transitions=settings.max_transitions_per_job,
             trigger="schedule",
         )

@@ -51,6 +51,15 @@ async def test_the_job_is_a_background_job_of_the_default_client(world: World) -
     assert data["metadata"]["daybook.schedule"] == {"name": "often", "planned": "2026-11-21T12:00:00+00:00"}
 
 
+async def test_the_settings_bound_how_deep_the_job_s_children_nest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_HOLARCHY_DEPTH", "2")
+    await (await world.scheduler(OFTEN)).tick()
+    (job,) = world.jobs()
+    assert job.events[0][1]["max_depth"] == 2
+
+
 async def two_schedulers(world: World, **changes: Any) -> list[UUID]:
     one, two = await world.scheduler(OFTEN), await world.scheduler(OFTEN)
     for scheduler in (one, two):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -14,21 +14,20 @@ from services.api.dialects.avtomatika.clients import Client
 from services.api.dialects.avtomatika.guard import document_of
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
 from services.api.submit_routes import idempotency_key, traceparent, usable_url
-from shared.application.blueprint_words import CLIENT_TAG, attempts
+from shared.application import blueprint_orders
+from shared.application.blueprint_orders import Bounds
+from shared.application.blueprint_words import CLIENT_TAG
 from shared.application.clock import now_us
 from shared.application.definitions import Definition, UnknownWorkflow
 from shared.application.ids import new_id
 from shared.application.inputs import input_problem
 from shared.application.submit import REQUEST_DIGEST, job_id_of
 from shared.domain.job.spec import JobSpec
-from shared.domain.job.walk import MAX_DEPTH
-from shared.domain.metadata import CLIENT, RESERVED, RESULT_TIMEOUT, SECURITY, reserved_in
+from shared.domain.metadata import CLIENT, RESERVED, SECURITY, reserved_in
+from shared.domain.values import Json
 from shared.settings import Settings
 
 T = TypeVar("T")
-
-ORIGIN: Final = "avtomatika"
-"""How this dialect's jobs are told from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +104,29 @@ def spec_of(
     digest: str | None,
     settings: Settings,
 ) -> JobSpec:
-    """The job in the domain's words. A failed task is tried again at once, then the job is set aside."""
-    own: dict[str, Any] = {
-        CLIENT: {"plan": client.plan, "params": dict(client.params)}
-        if client.plan or client.params
-        else None,
-        RESULT_TIMEOUT: order.result_timeout,
-        SECURITY: order.security,
-        REQUEST_DIGEST: digest,
-    }
-    metadata = {**(order.metadata or {}), **{k: v for k, v in own.items() if v is not None}}
-    deadline = order.result_timeout
-    return JobSpec(
+    """The job in the domain's words."""
+    known: dict[str, Json] = {"plan": client.plan, "params": dict(client.params)}
+    return blueprint_orders.spec_of(
+        definition,
+        Bounds(settings.job_max_retries, settings.worker_timeout_seconds, settings.max_holarchy_depth),
+        now_us(),
         workflow=name,
-        version=definition.version,
-        definition=definition.hash,
         input=order.initial_data,
         tenant=client.tenant,
         owner=client.name,
         tags={CLIENT_TAG: client.name},
-        origin=ORIGIN,
-        deadline=None if deadline is None else now_us() + round(deadline * 1_000_000),
+        said=order.metadata or {},
+        kept={
+            CLIENT: known if client.plan or client.params else None,
+            SECURITY: order.security,
+            REQUEST_DIGEST: digest,
+        },
         dispatch_timeout=order.dispatch_timeout,
-        run_timeout=settings.worker_timeout_seconds if deadline is None else None,
-        retry=attempts(settings.job_max_retries),
+        result_timeout=order.result_timeout,
+        max_transitions=order.max_transitions,
+        policy=order.policy,
         webhook_url=order.webhook_url,
         trace=trace,
-        metadata=metadata or None,
-        policy=order.policy,
-        max_transitions=order.max_transitions,
-        max_depth=None if settings.max_holarchy_depth == MAX_DEPTH else settings.max_holarchy_depth,
     )
 
 
