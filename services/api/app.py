@@ -18,10 +18,10 @@ from services.api.dialects.avtomatika.worker_auth import WorkerAuth, spending
 from services.api.dialects.avtomatika.worker_directory import HttpWorkers
 from services.api.dialects.avtomatika.worker_limits import WorkerLimits
 from services.api.dialects.avtomatika.worker_routes import WorkerDoor
-from services.api.dispatching import BrokerDispatcher, hear_lanes, hear_position
 from services.api.file_links import links_of
 from services.api.front import Dialect
 from services.api.gateway.gateway import Gateway
+from services.api.hearing import hear_lanes, hear_position
 from services.api.http import Parts
 from services.api.lanes import Lanes
 from services.api.metrics import Metrics
@@ -38,6 +38,7 @@ from shared.application.expressions import evaluate
 from shared.application.files import Files
 from shared.application.publish_workflow import PublishWorkflow
 from shared.application.submit import Submit
+from shared.broker.asking import BrokerDispatcher
 from shared.broker.connection import disconnect
 from shared.broker.counters import Counters, Uses
 from shared.broker.opening import open_connection

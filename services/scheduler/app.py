@@ -2,7 +2,6 @@
 
 import asyncio
 
-from services.scheduler.asking import BrokerDispatcher
 from services.scheduler.avtomatika.jobs import BlueprintFiring
 from services.scheduler.avtomatika.schedules_toml import reader
 from services.scheduler.clockwork import Clockwork
@@ -13,6 +12,7 @@ from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
 from shared.application.submit import ClosedLanes, Submit
 from shared.application.timetables import PublishTimetable
+from shared.broker.asking import BrokerDispatcher
 from shared.broker.connection import disconnect
 from shared.broker.opening import open_connection
 from shared.broker.publisher import Publisher

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-from services.scheduler.asking import NoDispatcher
 from shared.application.commands import Dispatcher, DispatcherSilent
+from shared.broker.asking import NoDispatcher
 from shared.readmodels.errors import ReadModelError
 from shared.readmodels.queries import DueJob
 

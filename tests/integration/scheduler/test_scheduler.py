@@ -10,10 +10,10 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.scheduler.asking import BrokerDispatcher, NoDispatcher
 from shared.application.clock import now_us
 from shared.application.commands import DispatcherSilent
 from shared.broker import subjects
+from shared.broker.asking import BrokerDispatcher, NoDispatcher
 from shared.broker.publisher import Publisher
 from shared.readmodels.sqlite import SqliteDatabase
 from tests.support.nats import NatsServer

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from services.scheduler import sweep as sweeping
-from services.scheduler.asking import NoDispatcher
 from services.scheduler.sweep import IN_FLIGHT, Sweep
 from shared.application.commands import CommandAnswer, DispatcherSilent
+from shared.broker.asking import NoDispatcher
 from shared.readmodels.errors import ReadModelUnavailable
 from shared.readmodels.queries import DueJob
 

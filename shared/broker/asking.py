@@ -1,4 +1,4 @@
-"""The dispatcher as the scheduler talks to it: commands as core requests."""
+"""The dispatcher as other processes talk to it: commands as core requests."""
 
 from collections.abc import Mapping
 from typing import Any, Final
