@@ -15,13 +15,13 @@ from typing import Any, TypeVar, overload
 
 from daybook.blueprint.conditions import Condition
 from daybook.blueprint.context import DictStore
-from daybook.blueprint.endpoints import endpoint_of, endpoint_problem
 from daybook.blueprint.graph import graph_of, start_of, targets_by_state
 from daybook.blueprint.runs import OpenFiles, run_handler
 from daybook.blueprint.schemas import schema_of, schemas_problem
 from daybook.blueprint.states import Handler, Outcome, State
 from daybook.errors import BlueprintError
 from shared.application.drawing import dot_of
+from shared.application.endpoint_names import endpoint_problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,7 +49,7 @@ class Blueprint:
         if not name:
             raise ValueError("a blueprint needs a name")
         self.name = name
-        self.api_endpoint = endpoint_of(api_endpoint)
+        self.api_endpoint = (api_endpoint or "").strip("/") or None
         self.api_version = (api_version or "").strip("/") or None
         self.data_stores: dict[str, Any] = {}
         for store, values in (data_stores or {}).items():

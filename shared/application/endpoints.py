@@ -1,17 +1,12 @@
-"""Which workflow an endpoint runs: a graph may name one under "meta" (`api_version`, `api_endpoint`).
-
-Paths that other routes of the server have, or may get, are refused when the workflow is published.
-"""
+"""Which workflow an endpoint runs."""
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from shared.application.endpoint_names import endpoint_of
 from shared.application.ports import Journal, JournalError, StoredCommit
-from shared.domain.errors import InvalidGraph
-from shared.domain.values import Json
 
 log = logging.getLogger(__name__)
 
@@ -88,45 +83,3 @@ class Endpoints:
 
     def _forget(self, data: Mapping[str, Any]) -> None:
         """A deletion names nothing: the definition answers that the workflow is gone."""
-
-
-def endpoint_of(graph: Mapping[str, Json]) -> tuple[str | None, str] | None:
-    """(version, endpoint) that a graph names, None when it names none."""
-    meta = graph.get("meta")
-    if not isinstance(meta, dict):
-        return None
-    version, endpoint = meta.get("api_version"), meta.get("api_endpoint")
-    if not isinstance(endpoint, str) or not endpoint.strip("/"):
-        return None
-    return version if isinstance(version, str) and version else None, endpoint.strip("/")
-
-
-def check_endpoint(graph: Mapping[str, Json]) -> None:
-    """Raises InvalidGraph when the graph names an endpoint that cannot be, or that is another route's."""
-    found = endpoint_of(graph)
-    if found is None:
-        return
-    version, endpoint = found
-    if version is not None and not _VERSION.fullmatch(version):
-        raise InvalidGraph([f"api_version {version!r} must be v and a number, like v1"])
-    if not _ENDPOINT.fullmatch(endpoint) or len(endpoint) > 200:
-        raise InvalidGraph([f"api_endpoint {endpoint!r} must be a path of letters, digits and _.~-"])
-    first, *rest = endpoint.split("/")
-    reserved = _RESERVED if version is not None else _RESERVED | _UNVERSIONED
-    if first in reserved or (version is None and _VERSION.fullmatch(first)):
-        raise InvalidGraph([f"api_endpoint {endpoint!r} is reserved: /{first}/… is another route"])
-    if first == "jobs" and (not rest or len(rest) > 1 or rest[0] in _JOB_WORDS):
-        raise InvalidGraph([f"api_endpoint {endpoint!r} is reserved: it must be jobs/NAME, another NAME"])
-
-
-_VERSION: Final = re.compile(r"v[0-9]+(?:\.[0-9]+)*")
-_ENDPOINT: Final = re.compile(r"[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*")
-_RESERVED: Final = frozenset(
-    {"workflows", "tasks", "schedules", "auth", "robots", "metrics", "health", "workers", "dashboard"}
-    | {"blueprints", "admin", "ws"}
-)
-_UNVERSIONED: Final = frozenset({"workflow"})
-_JOB_WORDS: Final = frozenset(
-    {"claim", "cancel", "complete", "fail", "release", "extend-lease", "retry", "progress", "history"}
-    | {"files", "bulk"}
-)

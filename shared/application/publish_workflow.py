@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.application.collecting import collected
 from shared.application.definitions import Definitions
-from shared.application.endpoints import check_endpoint
+from shared.application.endpoint_names import check_endpoint
 from shared.application.expressions import check
 from shared.application.ports import Decision, Journal, UnknownOutcome, VersionConflict
 from shared.domain.errors import ExpressionError, InvalidGraph
@@ -46,8 +46,8 @@ class PublishWorkflow:
         source: str | None = None,
     ) -> Published:
         """Publish `graph` as `name`. Raises InvalidGraph, VersionConflict when races are lost again and
-        again,
-        UnknownOutcome and JournalUnavailable; publishing again is always safe."""
+        again, UnknownOutcome and JournalUnavailable; publishing again is always safe.
+        """
         _check_expressions(Graph.parse(graph))
         check_endpoint(graph)
         key = workflow_id(tenant, name)

@@ -7,7 +7,8 @@ import pytest
 
 from shared.application.clock import utc_now
 from shared.application.definitions import Definitions
-from shared.application.endpoints import Endpoints, check_endpoint
+from shared.application.endpoint_names import check_endpoint
+from shared.application.endpoints import Endpoints
 from shared.application.publish_workflow import PublishWorkflow
 from shared.domain.errors import InvalidGraph
 from shared.domain.topics import AGGREGATES, EVENTS
@@ -38,6 +39,8 @@ def test_what_belongs_to_nobody_is_free(endpoint: str) -> None:
         ("v1", "a b"),
         ("v1", "a//b"),
         ("v1", "{x}"),
+        ("v1", "a/../b"),
+        ("v1-beta", "jobs/flow"),
     ],
 )
 def test_another_route_s_path_is_refused(version: str | None, endpoint: str) -> None:
