@@ -79,6 +79,11 @@ class Trailing(Beside):
 
     def _take(self, commits: Iterable[StoredCommit]) -> None:
         fresh = [commit for commit in commits if commit.sequence > self.position]
-        if fresh:
-            self.position = fresh[-1].sequence
+        if not fresh:
+            return
+        before, self.position = self.position, fresh[-1].sequence
+        try:
             self.take(fresh)
+        except BaseException:
+            self.position = before  # or the end of the process would keep it without what derives
+            raise

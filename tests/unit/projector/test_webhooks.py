@@ -27,6 +27,7 @@ from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job, JobSpec
 from shared.domain.topics import AGGREGATES, EVENTS
 from shared.journal.memory import MemoryJournal
+from shared.readmodels.errors import ReadModelUnavailable
 from tests.support.certificates import Authority, Certificate
 
 GRAPH = Graph.of_skill("resize")
@@ -221,6 +222,25 @@ async def test_nothing_is_missed_by_a_process_that_was_killed_anywhere(world: Wo
     world.watching.position = 0  # even read again from the beginning
     await world.catch_up()
     assert len(world.outbox.log()) == 2
+
+
+async def test_what_could_not_be_stored_is_announced_after_the_next_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise ReadModelUnavailable("it is away")
+
+    await world.catch_up()
+    job = await world.accept(origin="native")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.outbox, "store", away)
+        with pytest.raises(ReadModelUnavailable):
+            await world.cancel(job)
+    world.watching.keep()  # as a process does at its end
+    world.outbox.close()
+    world.open()
+    await world.catch_up()
+    assert [event for event, _ in world.due()] == ["job_cancelled"]
 
 
 async def test_the_message_is_as_documented_and_signed(
