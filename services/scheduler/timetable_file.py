@@ -13,6 +13,7 @@ from shared.application.timetables import PublishTimetable
 from shared.broker.errors import BrokerError
 from shared.domain.errors import InvalidValue
 from shared.domain.values import Json
+from shared.file_stamp import stamp_of
 from shared.settings import UnusableFile
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class TimetableFile:
         """`read` raises BadSchedules. Without a file there are no schedules."""
         self._file, self._read, self._publish, self._clockwork = file, read, publish, clockwork
         self._tenant, self._source = tenant, source
-        self._stamp = _stamp(file)
+        self._stamp = stamp_of(file)
         self._entries: Entries | None = {}
         self._trouble = ""
 
@@ -76,7 +77,7 @@ class TimetableFile:
                 await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
 
     def _look(self) -> None:
-        stamp = _stamp(self._file)
+        stamp = stamp_of(self._file)
         if self._file is None or stamp == self._stamp:
             return
         self._stamp = stamp
@@ -101,12 +102,3 @@ class TimetableFile:
         self._clockwork.set(timetable)
         if self._file is not None:
             log.info("%d schedules are in force from %s", len(timetable.entries), self._file)
-
-
-def _stamp(file: Path | None) -> tuple[int, int, int]:
-    """What changes when the file does; zeros when it is gone."""
-    try:
-        stat = None if file is None else file.stat()
-    except OSError:
-        stat = None
-    return (0, 0, 0) if stat is None else (stat.st_ino, stat.st_mtime_ns, stat.st_size)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from shared.file_stamp import stamp_of
 from shared.settings import UnusableFile
 
 LOOK_SECONDS: Final = 1.0
@@ -17,11 +18,11 @@ class TokenFile:
     def __init__(self, file: Path, clock: Callable[[], float], unusable: type[UnusableFile]) -> None:
         self.path = file
         self._clock, self._unusable = clock, unusable
-        self._looked, self._seen = clock(), _stamp(file)
+        self._looked, self._seen = clock(), stamp_of(file)
 
     def tables(self) -> dict[str, Any]:
         """What it says now. Raises the error that was given."""
-        self._seen = _stamp(self.path)
+        self._seen = stamp_of(self.path)
         try:
             return tomllib.loads(self.path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -33,13 +34,4 @@ class TokenFile:
         if 0 <= now - self._looked < LOOK_SECONDS:
             return False
         self._looked = now
-        return _stamp(self.path) != self._seen
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    """What changes when the file does; zeros when it is gone."""
-    try:
-        found = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_ino, found.st_mtime_ns, found.st_size
+        return stamp_of(self.path) != self._seen
