@@ -268,8 +268,8 @@ def _held(id: UUID, data: Mapping[str, Any]) -> Held:  # noqa: A002
 
 
 def _is_offered_again(returned: Mapping[str, Any]) -> bool:
-    """Whether no queue has what was given back."""
-    return bool(returned.get("lapsed") or returned.get("taken"))
+    """Whether what was given back is released anew; else it is still in its queue."""
+    return bool(returned.get("lapsed") or returned.get("offered"))
 
 
 def _from_effect(job: Job, effect: HeldTask) -> Held:

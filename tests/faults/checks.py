@@ -190,13 +190,13 @@ def _is_claimed_at_once(events: Sequence[Event]) -> bool:
 def no_attempt_is_released_twice(evidence: Evidence) -> list[Violation]:
     """I3: the attempt number fences: each is given out once, and those of one task only count up.
 
-    One that came back and that no queue has is given out again.
+    One that came back and is offered again is given out again.
     """
     found = []
     for job, events in evidence.history.jobs.items():
         last: dict[int, int] = {}
         for event in events:
-            if event.topic == "TaskReturned" and (event.fields.get("taken") or event.fields.get("lapsed")):
+            if event.topic == "TaskReturned" and (event.fields.get("offered") or event.fields.get("lapsed")):
                 last[event.task or 0] = event.attempt - 1
             if event.topic == "TaskReleased" and event.task is not None:
                 if event.attempt <= last.get(event.task, 0):

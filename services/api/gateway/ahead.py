@@ -18,8 +18,8 @@ import msgspec
 from services.api.gateway.members import Member
 from services.api.gateway.polls import Poll
 from services.api.gateway.reports import AGAIN_SECONDS, Reports, answer_of
-from services.api.gateway.runs import ACK, NAK, Runs, nak
-from services.api.gateway.tasks import Handed, Key, Task
+from services.api.gateway.runs import ACK, Runs, nak
+from services.api.gateway.tasks import Handed, Run, Task
 from shared.broker.errors import BrokerError
 from shared.broker.messages import Message
 
@@ -38,7 +38,6 @@ KEPT_SECONDS: Final = 1.0
 SHORTEST_RUN_SECONDS: Final = 10.0
 """A task that may run for less than this is not claimed ahead: the time would run while it lies here."""
 PATIENCE_SECONDS: Final = 10.0
-REMEMBERED_SECONDS: Final = 60.0
 LONGEST_QUEUE_SECONDS: Final = 0.1
 """A worker whose result came so long after the work was done takes tasks faster than it reports them."""
 
@@ -74,7 +73,6 @@ class Ahead:
         self._shelves: dict[str, _Shelf] = {}
         self._open = 0  # claims ahead and returns without an answer yet
         self._closed = False
-        self._returned: dict[Key, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -91,7 +89,7 @@ class Ahead:
             if run is None or run.cancelled:
                 continue
             if handed.task.skill not in poll.skills:
-                self._give_back(poll.worker, handed)
+                self._give_back(handed)
                 continue
             return handed
         return None
@@ -127,7 +125,7 @@ class Ahead:
         """The worker was granted a task that it can fetch with its next poll."""
         member = self._members.get(worker)
         if self._closed or (member is not None and member.has_left):
-            self._give_back(worker, handed)
+            self._give_back(handed)
         else:
             self._shelves.setdefault(worker, _Shelf()).ready.append((self._loop.time(), handed))
 
@@ -142,10 +140,6 @@ class Ahead:
         if shelf is not None:
             shelf.coming = max(0, shelf.coming - 1)
         self._ended()
-
-    def gave_back(self, key: Key) -> bool:
-        """Whether the task came to this gateway before and was given back: then no worker has it."""
-        return self._returned.pop(key, None) is not None
 
     def worker_for(self, task: Task) -> str | None:
         """Whom the task should be claimed for ahead, if anybody."""
@@ -178,11 +172,9 @@ class Ahead:
 
     def tick(self, now: float) -> Iterator[str]:
         """Give back what was not fetched in time; the skills of which less is wanted now."""
-        for key in [key for key, at in self._returned.items() if at + REMEMBERED_SECONDS <= now]:
-            del self._returned[key]  # another gateway took it
         for name, shelf in list(self._shelves.items()):
             while shelf.ready and shelf.ready[0][0] + KEPT_SECONDS <= now:
-                self._give_back(name, shelf.ready.popleft()[1])
+                self._give_back(shelf.ready.popleft()[1])
             if shelf.handed:
                 yield from shelf.skills
                 self._room(name, now)
@@ -193,7 +185,7 @@ class Ahead:
         """The worker takes no more: another one may have what lies ready for it."""
         shelf = self._shelves.pop(worker, None)
         while shelf is not None and shelf.ready:
-            self._give_back(worker, shelf.ready.popleft()[1])
+            self._give_back(shelf.ready.popleft()[1])
 
     def give_up_all(self) -> None:
         """Nothing is kept from now on."""
@@ -230,44 +222,38 @@ class Ahead:
             shelf.filling = True
         return lacking if shelf.filling else 0
 
-    def _give_back(self, worker: str, handed: Handed) -> None:
+    def _give_back(self, handed: Handed) -> None:
         run = self._runs.get(handed.task.key)
         if run is None or run.cancelled:
             return
         run.reporting += 1  # nobody renews it any more
         self._begun()
-        self._say(worker, handed, self._loop.time() + PATIENCE_SECONDS)
+        self._say(run, self._loop.time() + PATIENCE_SECONDS)
 
-    def _say(self, worker: str, handed: Handed, until: float) -> None:
-        asked = self._reports.ask(handed.task.key, worker, "return")
-        asked.add_done_callback(partial(self._said, worker, handed, until))
+    def _say(self, run: Run, until: float) -> None:
+        asked = self._reports.ask(run.key, run.worker, "return")
+        asked.add_done_callback(partial(self._said, run, until))
 
-    def _said(self, worker: str, handed: Handed, until: float, future: "asyncio.Future[Message]") -> None:
-        task, word = handed.task, NAK
+    def _said(self, run: Run, until: float, future: "asyncio.Future[Message]") -> None:
+        key, word = run.key, ACK  # what is given back is released anew; else it is over
         try:
             answer = answer_of(future.result())
         except asyncio.CancelledError:
             return
         except (BrokerError, msgspec.DecodeError) as problem:
             if self._loop.time() < until:
-                self._loop.call_later(AGAIN_SECONDS, self._say, worker, handed, until)
+                self._loop.call_later(AGAIN_SECONDS, self._say, run, until)
                 return
-            log.warning("task %d of job %s could not be given back: %s", task.key.task, task.key.job, problem)
+            log.warning("task %d of job %s could not be given back: %s", key.task, key.job, problem)
             word = nak(1.0)
         else:
-            if answer.verdict == "ignored" and answer.reason != "unknown_job":
-                word = ACK  # it is cancelled, or over
-            elif answer.verdict != "accepted":
+            if answer.verdict not in ("accepted", "ignored") or answer.reason == "unknown_job":
                 said = answer.error or answer.reason
-                log.error("the return of job %s could not be decided: %s", task.key.job, said)
-        run = self._runs.get(task.key)
-        if run is not None:
-            if word == NAK and run.ack:
-                self._returned[task.key] = self._loop.time()
-            ack = run.ack  # it may have been delivered again meanwhile
-            self._runs.put_down(run)
-            if ack:
-                self._send(ack, word)
+                log.error("the return of job %s could not be decided: %s", key.job, said)
+                word = nak(1.0)
+        if run.ack:
+            self._send(run.ack, word)
+        self._runs.put_down(run)
         self._ended()
 
     def _begun(self) -> None:

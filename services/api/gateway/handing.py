@@ -130,8 +130,6 @@ class Hands:
         """It goes to a poll, or lies ready, or waits here."""
         if self._runs.keeps(task):
             return
-        if task.deliveries > 1 and self.ahead.gave_back(task.key):
-            task.deliveries = 1  # nobody has it, whatever the queue counts
         if task.needs is not None:
             self._placing.take_in(task)
             return

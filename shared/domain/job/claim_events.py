@@ -48,8 +48,8 @@ class LeaseRenewed(JobEvent):
 class TaskReturned(JobEvent):
     """The worker that held the attempt did not begin it; anybody may take it, up to `dispatch_by`.
 
-    `lapsed`: nobody said so, but the lease of a claim made ahead ended; that is believed once. `taken`: no
-    queue has it. Of both it is offered again in the same decision.
+    `lapsed`: nobody said so, but the lease of a claim made ahead ended; that is believed once. `offered`: it
+    is offered again in the same decision, as is what lapsed, and its delivery is not needed any more.
     """
 
     task: int
@@ -57,7 +57,7 @@ class TaskReturned(JobEvent):
     worker: str
     dispatch_by: int | None = None
     lapsed: bool = False
-    taken: bool = False
+    offered: bool = False
 
     def apply(self, aggregate: JobState) -> None:
         task = aggregate.live_tasks[self.task]

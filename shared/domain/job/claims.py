@@ -76,10 +76,13 @@ def renew(job: "Job", task: Task, lease: timedelta, facts: Facts) -> None:
 
 
 def give_back(job: "Job", task: Task, facts: Facts) -> None:
-    """Its holder did not begin it: the same attempt is for anybody again, as long as it may still begin."""
+    """Its holder did not begin it: the same attempt is offered anew, as long as it may still begin.
+
+    By a release of its own, so that nothing hangs on a delivery of the release before: while the attempt was
+    held, whoever else got it may have acked it.
+    """
     if task.worker is None:
         return
-    taken = task.taken
     job.trigger_event(
         TaskReturned,
         timestamp=facts.now,
@@ -87,9 +90,9 @@ def give_back(job: "Job", task: Task, facts: Facts) -> None:
         attempt=task.attempt,
         worker=task.worker,
         dispatch_by=task.dispatch_by,
-        taken=taken,
+        offered=True,
     )
     if task.dispatch_by is not None and task.dispatch_by <= facts.now_us:
         expire(job, facts)
-    elif taken:
+    else:
         offers.offer_still(Walk(job, facts), task)

@@ -173,9 +173,9 @@ def what_no_queue_has_is_claimed_by_the_decision_that_releases_it(told: Told) ->
         if isinstance(event, TaskReleased) and event.taken:
             assert isinstance(following, TaskClaimed)
             assert (following.task, following.timestamp) == (event.task, event.timestamp)
-        if isinstance(event, TaskReturned) and (event.taken or event.lapsed):
+        if isinstance(event, TaskReturned):
             offered = (TaskReleased, TaskQueued, TaskTimedOut, JobTimedOut)
-            assert isinstance(following, offered), "what no queue has is offered again"
+            assert isinstance(following, offered), "what came back is offered again, or is over"
 
 
 def nothing_overdue_is_left(told: Told) -> None:

@@ -120,7 +120,6 @@ FAULTS: dict[str, Plant] = {
     "a loop ignores its width": replaced(constructs, "go_on", unbounded),
     "an iteration is not counted": replaced(node_events.IterationEnded, "apply", nothing),
     "a claim is forgotten": replaced(claim_events.TaskClaimed, "apply", claimed_again),
-    "what is given back stays its holder's": replaced(claim_events.TaskReturned, "apply", nothing),
     "the end of a child wakes nobody": replaced(waits, "child_ended", nothing),
     "what is released is asked for again": replaced(effects, "outstanding", too_much),
     "a timer goes on waiting when it fired": replaced(waits, "wake", nothing),
@@ -129,7 +128,7 @@ FAULTS: dict[str, Plant] = {
     "a pause holds nothing back": replaced(events.JobPaused, "apply", nothing),
     "a paused job releases what it holds": replaced(Job, "release", released_anyway),
     "a decision of a handler is not remembered": replaced(wait_events.HandlerDecided, "apply", nothing),
-    "what was taken and given back is in no queue": replaced(offers, "offer_still", nothing),
+    "what is given back is in no queue": replaced(offers, "offer_still", nothing),
     "what is taken is not claimed": replaced(claims, "claim", nothing),
     "a lost lease stays lost": replaced(deadlines, "_limits", lambda task: iter(())),
 }

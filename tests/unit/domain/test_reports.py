@@ -121,7 +121,7 @@ def test_what_its_holder_gives_back_is_for_anybody_in_the_same_attempt() -> None
     assert story.job.give_back(1, 1, "w2", story.facts) == ignored("foreign")
     assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
     assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)
-    assert story.events() == ["ReportIgnored", "TaskReturned"]
+    assert story.events() == ["ReportIgnored", "TaskReturned", "TaskReleased"]
     assert story.job.status is Status.QUEUED
     task = story.job.tasks[1]
     assert (task.worker, task.until, task.started_at, task.progress, task.message) == (
@@ -171,9 +171,13 @@ def test_a_paused_job_gives_nothing_away() -> None:
 
 
 @pytest.mark.parametrize("room", [True, False])
-def test_what_was_taken_and_given_back_is_offered_again(room: bool) -> None:
-    story = Story(ONE, room=False, dispatch_timeout=5)
-    story.job.take(1, "w1", LEASE, story.facts)
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_is_given_back_is_offered_anew(room: bool, taken: bool) -> None:
+    story = Story(ONE, room=not taken, dispatch_timeout=5)
+    if taken:
+        story.job.take(1, "w1", LEASE, story.facts)
+    else:
+        story.job.claim(1, 1, "w1", LEASE, story.facts)
     story.seconds, story.room = 4, room
     story.events()
     assert story.job.give_back(1, 1, "w1", story.facts) == Verdict(accepted=True)

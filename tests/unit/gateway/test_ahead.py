@@ -96,7 +96,7 @@ async def test_what_waited_here_is_claimed_ahead_as_soon_as_there_is_room() -> N
     ]
 
 
-async def test_what_a_worker_does_not_fetch_is_given_back_and_comes_again() -> None:
+async def test_what_a_worker_does_not_fetch_is_given_back_and_is_released_anew() -> None:
     inside = Inside()
     number = await fast(inside)
     ack = inside.deliver(number)
@@ -108,14 +108,16 @@ async def test_what_a_worker_does_not_fetch_is_given_back_and_comes_again() -> N
     (back,) = returns(inside)
     assert (back.worker, back.key) == ("w1", key(number))
     assert inside.words(ack) == [], "before the dispatcher knows, another claim would be refused"
+    inside.join("w2", "echo")
+    inside.poll("w2", "echo")
+    anew = inside.deliver(number, release=number + 100)
+    assert inside.reports.asked[-1] is back, "it may come before the answer"
     back.answer(verdict="accepted")
     await settle()
-    assert inside.words(ack) == [b"-NAK"]
-    assert inside.runs.get(key(number)) is None
-    inside.join("w2", "echo").lists_tasks = False
-    inside.poll("w2", "echo")
-    inside.deliver(number, delivered=2)
-    assert inside.reports.asked[-1].worker == "w2", "a worker that came just now may have what nobody had"
+    assert inside.words(ack)[-1] == b"+ACK"
+    claim = inside.reports.asked[-1]
+    assert (claim.kind, claim.key, claim.worker) == ("claim", key(number), "w2")
+    assert b"+ACK" not in inside.words(anew)
 
 
 async def test_a_worker_that_leaves_has_nothing_kept_for_it_and_a_late_grant_goes_back_too() -> None:
@@ -194,7 +196,7 @@ async def test_a_return_that_could_not_be_decided_gives_the_delivery_back(answer
     inside.hands.tick(inside.later(1.5))
     returns(inside)[0].answer(**answer)
     await settle()
-    assert inside.words(ack) == [b"-NAK"]
+    assert inside.words(ack) == [b'-NAK {"delay": 1000000000}']
 
 
 async def test_in_the_end_everything_that_lies_ready_is_given_back_before_the_gateway_is_gone() -> None:
@@ -212,7 +214,7 @@ async def test_in_the_end_everything_that_lies_ready_is_given_back_before_the_ga
     for back in returns(inside):
         back.answer(verdict="accepted")
     await inside.hands.ahead.given_back(5)
-    assert inside.words(ack) == [b"-NAK"]
+    assert inside.words(ack) == [b"+ACK"]
     assert len(returns(inside)) == 2
 
 

@@ -169,10 +169,10 @@ async def test_what_its_worker_does_not_come_back_for_is_given_back() -> None:
     inside.hands.tick(inside.later(1.5))
     back = inside.reports.asked[1]
     assert (back.kind, back.worker, back.key) == ("return", "w1", key())
-    assert inside.words(ack) == []  # not before the dispatcher knows: another claim would be refused
+    assert inside.words(ack) == []  # not before the dispatcher has released it anew
     back.answer(verdict="accepted")
     await settle()
-    assert inside.words(ack) == [b"-NAK"]
+    assert inside.words(ack) == [b"+ACK"]
     assert inside.runs.get(key()) is None
 
 
