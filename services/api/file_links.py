@@ -82,25 +82,19 @@ class FileLinks:
         return await self._content(key, headers)
 
     async def _content(self, key: str, headers: Headers) -> Response:
-        asked = headers.get("range")
-        if asked is None or "if-range" in headers:
-            content = await self._files.get(key)
-            size = content.file.size
-            return _stream(content.chunks, 200, {**_described(content.file), "Content-Length": str(size)})
-        file = await self._files.head(key)
-        part = part_of(asked, file.size)
-        if part is None:  # what cannot be understood is as if it was not there (RFC 9110, 14.2)
-            content = await self._files.get(key)
-            length = str(content.file.size)
-            return _stream(content.chunks, 200, {**_described(content.file), "Content-Length": length})
-        if part.start >= file.size:
-            raise Problem("range_not_satisfiable", headers=[("Content-Range", f"bytes */{file.size}")])
+        asked = None if "if-range" in headers else headers.get("range")
+        part = None
+        if asked is not None:
+            # One that cannot be understood is as if it was not there (RFC 9110, 14.2).
+            size = (await self._files.head(key)).size
+            part = part_of(asked, size)
+            if part is not None and part.start >= size:
+                raise Problem("range_not_satisfiable", headers=[("Content-Range", f"bytes */{size}")])
         content = await self._files.get(key, part)
-        told = {
-            **_described(content.file),
-            "Content-Length": str(content.end - content.start),
-            "Content-Range": f"bytes {content.start}-{content.end - 1}/{content.file.size}",
-        }
+        told = {**_described(content.file), "Content-Length": str(content.end - content.start)}
+        if part is None:
+            return _stream(content.chunks, 200, told)
+        told["Content-Range"] = f"bytes {content.start}-{content.end - 1}/{content.file.size}"
         return _stream(content.chunks, 206, told)
 
 
