@@ -7,13 +7,11 @@ from time import perf_counter
 
 from shared.application.files import (
     Content,
-    FileMissing,
     Files,
-    FileTooLarge,
     Method,
     Part,
     StoredFile,
-    UnsafeName,
+    StoreFailed,
 )
 
 Note = Callable[[str, str, float], None]
@@ -21,8 +19,8 @@ Note = Callable[[str, str, float], None]
 
 
 class ObservedFiles(Files):
-    """The store behind it. A file that is missing, too large or ill named is the client's affair, and no
-    error of the store.
+    """The store behind it. Only what the store does not do is an error: a file that is missing, too large or
+    ill named, and a client that hangs up, are no operation of it at all.
     """
 
     def __init__(self, files: Files, note: Note) -> None:
@@ -74,9 +72,7 @@ class ObservedFiles(Files):
         begun = perf_counter() if begun is None else begun
         try:
             yield
-        except (FileMissing, FileTooLarge, UnsafeName):
-            raise
-        except BaseException:
+        except StoreFailed:
             self._note(operation, "error", perf_counter() - begun)
             raise
         if not only_errors:
