@@ -82,8 +82,9 @@ class Takes:
     def _act(self, take: Take, held: Held, job: Job, facts: Facts) -> Verdict | None:
         """The verdict; None when the task is for its queue."""
         number = held.key[1]
-        seconds = job.tasks[number].run_timeout
-        if seconds is not None and seconds < take.shortest:
+        task = job.tasks[number]
+        too_short = task.run_timeout is not None and task.run_timeout < take.shortest
+        if too_short or task.placement is not None:  # a placed task is not for whoever asks first
             job.release(number, facts)
             return None
         return job.take(number, take.worker, self._lease, facts, ahead=True)

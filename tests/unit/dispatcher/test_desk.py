@@ -88,10 +88,10 @@ class World:
             self.told()
         return stored.sequence
 
-    async def accept(self, *, room: bool = True, **spec: Any) -> UUID:
+    async def accept(self, *, room: bool = True, graph: Graph = GRAPH, **spec: Any) -> UUID:
         """A job that the API accepted, and released if it saw room."""
         id_ = new_id()
-        facts = Facts(NOON, GRAPH, evaluate, has_room=lambda skill: room)
+        facts = Facts(NOON, graph, evaluate, has_room=lambda skill: room)
         job = Job.accept(id_, JobSpec(skill="resize", input={"n": 1}, **spec), facts)
         await self.journal.append(Decision("job", id_, job.collect_events(), "client:test"))  # type: ignore[arg-type]
         return id_

@@ -13,6 +13,9 @@ from services.dispatcher.followup import FollowUp
 from services.dispatcher.releases import Releases
 from services.dispatcher.takes import Take, Takes
 from shared.application.ports import JournalUnavailable
+from shared.broker.subjects import PLACED
+from shared.domain.graph import Graph
+from shared.domain.values import Json
 from tests.unit.dispatcher.test_desk import World
 
 
@@ -127,6 +130,18 @@ async def test_one_that_may_run_too_short_to_lie_about_goes_to_its_queue() -> No
     (taken,) = await counter.ask(shortest=10.0)
     assert taken["job"] == str(slow)
     assert [c.skill for c in counter.world.journal.commits if c.id == quick][-1] == "resize"
+
+
+async def test_one_that_wants_a_certain_worker_goes_to_where_that_is_found() -> None:
+    counter = Counter()
+    node: dict[str, Json] = {"kind": "task", "skill": "resize", "placement": {"worker": "w2"}}
+    graph = Graph.parse({"entry": "a", "nodes": {"a": node}, "edges": []})
+    (placed,) = await counter.hold(graph=graph, concurrency={"key": "k", "limit": 1})
+    assert counter.world.topics(placed) == ["JobAccepted", "TaskQueued"]
+    (other,) = await counter.hold()
+    (taken,) = await counter.ask()
+    assert taken["job"] == str(other)
+    assert [c.skill for c in counter.world.journal.commits if c.id == placed][-1] == PLACED
 
 
 async def test_what_was_taken_and_given_back_is_offered_again() -> None:
