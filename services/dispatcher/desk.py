@@ -17,7 +17,17 @@ from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
 
-from services.dispatcher.slots import Broken, Command, Done, Missing, Outcome, Refused, Slot, Unavailable
+from services.dispatcher.slots import (
+    Broken,
+    Command,
+    Done,
+    Missing,
+    Outcome,
+    Refused,
+    Slot,
+    Unavailable,
+    look,
+)
 from shared.application.clock import utc_now
 from shared.application.ports import (
     Decision,
@@ -167,7 +177,7 @@ class Desk:
                 self._watcher.observe(commit.id, commit.events)
                 if commit.events[-1][0] not in _LEADS_NOWHERE:
                     # Decided before this process began: what follows from it was perhaps nobody's yet.
-                    self.post(commit.id, Command(lambda job, facts: None, lambda outcome: None))
+                    self.post(commit.id, look())
             return
         if commit.last_version > slot.observed:
             slot.observed = commit.last_version
@@ -376,8 +386,7 @@ class Desk:
 
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Unavailable):
-                again = Command(lambda job, facts: None, lambda outcome: None)
-                asyncio.get_running_loop().call_later(LOOK_SECONDS, self.post, slot.id, again)
+                asyncio.get_running_loop().call_later(LOOK_SECONDS, self.post, slot.id, look())
 
         slot.graph = _NO_GRAPH  # to end a job takes none
         slot.waiting.appendleft(Command(act, done))

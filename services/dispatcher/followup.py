@@ -16,7 +16,7 @@ from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held, Limit
 from services.dispatcher.handlers import failing
 from services.dispatcher.releases import PAUSE_SECONDS, Releases
-from services.dispatcher.slots import Broken, Command, Done, Outcome, Slot, Unavailable
+from services.dispatcher.slots import Broken, Command, Done, Outcome, Slot, Unavailable, look
 from services.dispatcher.turns import Turns
 from shared.application.definitions import UnknownWorkflow
 from shared.application.ports import JournalError
@@ -94,7 +94,7 @@ class FollowUp:
             elif isinstance(outcome, Unavailable):
                 asyncio.get_running_loop().call_later(PAUSE_SECONDS, self.adopt, child, parent, activation)
 
-        self._desk.post(parent, Command(lambda job, facts: None, done))
+        self._desk.post(parent, look(done))
 
     def follow_up(self, slot: Slot, topics: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         """Do what the job's state asks for, and tell the workers of tasks that were cancelled just now."""
@@ -182,7 +182,7 @@ class FollowUp:
                     PAUSE_SECONDS, self._wake_parent, child, parent, activation
                 )
 
-        self._desk.post(child, Command(lambda job, facts: None, done))
+        self._desk.post(child, look(done))
 
     def _tell_of(self, parent: UUID, activation: int, child: Job) -> None:
         self._tell_parent(

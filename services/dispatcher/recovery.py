@@ -11,7 +11,7 @@ from services.dispatcher.desk import Desk
 from services.dispatcher.flow import Flow, Held
 from services.dispatcher.followup import FollowUp, limits_of
 from services.dispatcher.releases import Releases
-from services.dispatcher.slots import Command
+from services.dispatcher.slots import look
 from shared.application.summary import JobSummary
 from shared.application.summary_fold import OpenTask
 from shared.broker.subjects import PLACED
@@ -57,7 +57,7 @@ def _take_in(summary: JobSummary, flow: Flow, follow_up: FollowUp, desk: Desk, n
         follow_up.adopt(id_, UUID(summary.parent["job"]), summary.parent["activation"])
     retrying = any(task.phase == "retrying" for task in summary.tasks.values())
     if retrying or summary.waits or summary.running_children or summary.handlers or not summary.tasks:
-        desk.post(id_, Command(lambda job, facts: None, lambda outcome: None))
+        desk.post(id_, look())
 
 
 def _held(job: UUID, task: OpenTask, tenant: str) -> Held:
