@@ -20,7 +20,7 @@ from services.api.dialects.avtomatika.worker_limits import WorkerLimits
 from services.api.dialects.avtomatika.worker_routes import WorkerDoor
 from services.api.file_links import links_of
 from services.api.front import Dialect
-from services.api.gateway.gateway import Gateway
+from services.api.gateway.gateway import Gateway, Terms
 from services.api.hearing import hear_lanes, hear_position
 from services.api.http import Parts
 from services.api.lanes import Lanes
@@ -81,17 +81,15 @@ async def main(settings: Settings, process: Process) -> None:
         submit, dispatcher = Submit(journal, lanes, evaluate, utc_now), BrokerDispatcher(publisher)
         limits = BodyLimits()
         rate = RateLimit(settings.rate_limit, settings.rate_limit_seconds)
-        gateway = await Gateway.open(
-            connection,
-            publisher,
+        terms = Terms(
             lease_seconds=settings.lease_seconds,
             beat_seconds=settings.beat_seconds,
             silence_seconds=2 * settings.worker_health_seconds,
             beatless_seconds=settings.worker_timeout_seconds,
             soft_limit=settings.dispatcher_soft_limit,
-            standings=reads.standings,
             least_reputation=settings.least_reputation,
         )
+        gateway = await Gateway.open(connection, publisher, reads.standings, terms)
         auth = WorkerAuth.of(settings, lambda: utc_now().timestamp(), spending(Uses(publisher)))
         door = WorkerDoor(
             gateway,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from services.api.gateway.members import Member, Stop
 from services.api.gateway.polls import Poll, Room
 from services.api.gateway.pulls import Supply
 from services.api.gateway.reports import ReportRefused, Reports
-from services.api.gateway.reputations import Read, Reputations, nobody_known
+from services.api.gateway.reputations import Read, Reputations
 from services.api.gateway.roster import GREETING_SECONDS, Roster
 from services.api.gateway.runs import Runs
 from services.api.gateway.tasks import Key, Run
@@ -38,33 +39,37 @@ PATIENCE_SECONDS: Final = 25.0
 LEAVING_SECONDS: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for all workers. One that is silent for `silence_seconds` is gone; one that never shows
+    itself while it works keeps a task for `beatless_seconds`; one whose reputation is below
+    `least_reputation` gets none. `soft_limit` is that of the strategy `overflow`.
+    """
+
+    lease_seconds: float
+    beat_seconds: float
+    silence_seconds: float
+    beatless_seconds: float
+    soft_limit: int
+    least_reputation: float
+
+
 class Gateway:
     """Made by `Gateway.open`; ended by `close`."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        publisher: Publisher,
-        *,
-        lease_seconds: float,
-        beat_seconds: float,
-        silence_seconds: float,
-        beatless_seconds: float,
-        soft_limit: int,
-        standings: Read,
-        least_reputation: float,
-    ) -> None:
+    def __init__(self, connection: Connection, publisher: Publisher, standings: Read, terms: Terms) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection, self._publisher = connection, publisher
-        self._silence, self._beat_seconds = silence_seconds, beat_seconds
+        self._terms = terms
         self._members: dict[str, Member] = {}
         self._stops: dict[str, list[Stop]] = {}
         self._room = Room()
-        self._reputations = Reputations(self._members, self._room, standings, least_reputation)
+        self._reputations = Reputations(self._members, self._room, standings, terms.least_reputation)
         self._reports = Reports(publisher)
         self._supply = Supply(connection, self._take_in, self._missing)
         self._greeting = Greeting(publisher, self._supply, self._opened)
-        self._runs = Runs(self._reports, publisher.publish, self._stop, lease_seconds, ACK_WAIT_SECONDS)
+        lease = terms.lease_seconds
+        self._runs = Runs(self._reports, publisher.publish, self._stop, lease, ACK_WAIT_SECONDS)
         self.roster = Roster(
             self._members, self._room, self._runs, self._greeting, publisher.publish, self._changed
         )
@@ -78,8 +83,8 @@ class Gateway:
             publisher.publish,
             publisher.request_many,
             self._want,
-            beatless_seconds,
-            soft_limit,
+            terms.beatless_seconds,
+            terms.soft_limit,
         )
         self._sid = 0
         self._timers: list[asyncio.TimerHandle] = []
@@ -87,39 +92,16 @@ class Gateway:
 
     @classmethod
     async def open(
-        cls,
-        connection: Connection,
-        publisher: Publisher,
-        *,
-        lease_seconds: float = 60.0,
-        beat_seconds: float = 5.0,
-        silence_seconds: float = 120.0,
-        beatless_seconds: float = 300.0,
-        soft_limit: int = 3,
-        standings: Read = nobody_known,
-        least_reputation: float = 0.3,
+        cls, connection: Connection, publisher: Publisher, standings: Read, terms: Terms
     ) -> "Gateway":
-        """A gateway that serves. A worker that is silent for `silence_seconds` is gone; one that never
-        shows itself while it works keeps a task for `beatless_seconds`. `standings` tells of the workers'
-        results; one whose reputation is below `least_reputation` gets no task. Raises BrokerError.
-        """
-        gateway = cls(
-            connection,
-            publisher,
-            lease_seconds=lease_seconds,
-            beat_seconds=beat_seconds,
-            silence_seconds=silence_seconds,
-            beatless_seconds=beatless_seconds,
-            soft_limit=soft_limit,
-            standings=standings,
-            least_reputation=least_reputation,
-        )
+        """A gateway that serves. `standings` tells of the workers' results. Raises BrokerError."""
+        gateway = cls(connection, publisher, standings, terms)
         await declare_consumer(connection, subjects.JOURNAL, PLACED_QUEUE)
         await gateway._supply.open(PLACED)
         gateway._sid = await connection.listen(subjects.CONTROLS, gateway._on_control)
         gateway._reputations.begin()
         gateway._again(TICK_SECONDS, gateway._tick)
-        gateway._again(beat_seconds, gateway._beat)
+        gateway._again(terms.beat_seconds, gateway._beat)
         return gateway
 
     def drain(self) -> None:
@@ -276,8 +258,8 @@ class Gateway:
         self.roster.greet_for(consumer)
 
     def _beat(self) -> None:
-        self.roster.beat(self._silence, self._stops)
-        self._again(self._beat_seconds, self._beat)
+        self.roster.beat(self._terms.silence_seconds, self._stops)
+        self._again(self._terms.beat_seconds, self._beat)
 
     def _tick(self) -> None:
         now = self._loop.time()

@@ -22,11 +22,6 @@ Read: TypeAlias = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Standing]
 """How the workers of these ids stand; those without a result are missing. Raises ReadModelError."""
 
 
-async def nobody_known(_workers: Collection[UUID]) -> Mapping[UUID, Standing]:
-    """No worker has a result yet."""
-    return {}
-
-
 class Reputations:
     """Looks them up, for all that are here, every two seconds and when somebody comes."""
 
