@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+from services.api.background import forever
 from services.api.bodies import BodyLimits
 from services.api.dialects.avtomatika.clients import Clients
 from services.api.dialects.avtomatika.file_routes import config_hash
@@ -119,9 +120,9 @@ async def main(settings: Settings, process: Process) -> None:
             files=files,
         )
         following = [
-            asyncio.create_task(forget_as_published(journal, definitions)),
-            asyncio.create_task(endpoints.run()),
-            asyncio.create_task(quotas.keep()),
+            forever(forget_as_published(journal, definitions), "following definitions"),
+            forever(endpoints.run(), "following endpoints"),
+            forever(quotas.keep(), "counting quotas"),
         ]
         parts = Parts(
             journal=journal,

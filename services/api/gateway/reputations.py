@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from services.api.background import forever
 from services.api.gateway.members import Member
 from services.api.gateway.polls import Room
 from shared.application.clock import now_us
@@ -32,7 +33,7 @@ class Reputations:
         self._looking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._looking = asyncio.get_running_loop().create_task(self._look_often())
+        self._looking = forever(self._look_often(), "looking up reputations")
 
     def came(self) -> None:
         """Somebody is new here."""
