@@ -37,12 +37,15 @@ FILE_OPERATION: Final = "s3_operation"
 """A handler moved a file; what, and how much, is the snapshot."""
 
 
-def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, Any]]:
-    """All events of a job, in order."""
+def history_of(job_id: UUID, commits: Iterable[StoredCommit], first: int = 1) -> list[dict[str, Any]]:
+    """The events of a job from the version `first` on, in order; `commits` are all of them."""
     job, since, entries = BlueprintJob(job_id), _Since(), []
     for commit in commits:
         for version, (topic, data) in enumerate(commit.events, commit.n):
             job.apply(topic, data, commit.at, commit.sequence)
+            duration = since.duration(topic, data, commit.at)
+            if version < first:
+                continue
             state = _state(job, topic, data)
             entry = {
                 "event_id": str(derived_id(job_id, f"event {version}")),
@@ -52,7 +55,7 @@ def history_of(job_id: UUID, commits: Iterable[StoredCommit]) -> list[dict[str, 
                 "state": state,
                 "event_type": type_of(topic, data),
                 **_details(job_id, state, topic, data),
-                "duration_ms": since.duration(topic, data, commit.at),
+                "duration_ms": duration,
                 "context_snapshot": shown(job.state()),
             }
             if entry["event_type"] == FILE_OPERATION:

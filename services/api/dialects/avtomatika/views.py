@@ -32,7 +32,7 @@ async def latest_events(
     ids = [UUID(job.id) for job in jobs[offset:]]
     histories = await asyncio.gather(*(parts.journal.history("job", job_id) for job_id in ids))
     return [
-        {**history_of(job_id, commits)[-1], "rn": 1}
+        {**history_of(job_id, commits, commits[-1].last_version)[-1], "rn": 1}
         for job_id, commits in zip(ids, histories, strict=True)
         if commits
     ]
