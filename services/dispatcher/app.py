@@ -12,13 +12,14 @@ import msgspec
 
 from services.dispatcher.children import Children, FlowLanes
 from services.dispatcher.crew import Crew
-from services.dispatcher.desk import Desk, Fold
+from services.dispatcher.desk import Desk
 from services.dispatcher.doors import Doors
 from services.dispatcher.flow import Flow
 from services.dispatcher.followup import FollowUp
 from services.dispatcher.graphs import PinnedGraphs
 from services.dispatcher.handlers import Handlers
 from services.dispatcher.interrupts import Interrupts
+from services.dispatcher.ports import Fold
 from services.dispatcher.queues import Queues
 from services.dispatcher.rates import MOST_RELEASES, RATED, count_rates
 from services.dispatcher.recovery import recover

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Final, cast
 from uuid import UUID
 
 from eventsourcing.domain import AggregateEvent
 
+from services.dispatcher.ports import Fold, Graphs, Keeper, Submit, Watcher
 from services.dispatcher.slots import (
     Broken,
     Command,
@@ -40,7 +41,8 @@ from shared.application.ports import (
 from shared.domain.errors import DomainError, NotThere
 from shared.domain.graph import Graph
 from shared.domain.job import Facts, Job
-from shared.domain.values import ENDINGS, Json, TaskError
+from shared.domain.template import Evaluate
+from shared.domain.values import ENDINGS, TaskError
 
 log = logging.getLogger("daybook.dispatcher.desk")
 
@@ -54,53 +56,8 @@ LOOKS = 12
 LOOK_SECONDS = 0.5
 """How often, and with what pause, a job's workflow is looked for before it counts as gone."""
 
-Evaluate = Callable[[str, Mapping[str, Json]], Json]
-
 _LEADS_NOWHERE = ENDINGS | {"ReportIgnored", "TaskClaimed", "LeaseRenewed", "TaskProgressed"}
 """Last events of commits after which nothing is to be done for a job."""
-
-
-class Watcher(Protocol):
-    """Who must know what happened to jobs: flow control, wake-ups, children, handlers."""
-
-    def observe(self, id: UUID, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:  # noqa: A002
-        """Stored events, each seen once and in order, whoever decided them."""
-        ...
-
-    def follow_up(self, slot: Slot, topics: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
-        """The job has changed (by `topics`, if it was decided here): do what its state asks for."""
-        ...
-
-    def room(self) -> Callable[[str], bool]:
-        """For one decision: may another task of this skill be released?"""
-        ...
-
-
-class Graphs(Protocol):
-    """Where a job's workflow comes from."""
-
-    def known(self, job: Job) -> Graph | None:
-        """The graph that `job` is pinned to, if it is in memory."""
-        ...
-
-    async def fetch(self, job: Job) -> Graph:
-        """The graph that `job` is pinned to. Raises DomainError when it is nowhere."""
-        ...
-
-
-class Keeper(Protocol):
-    """Who keeps snapshots of jobs."""
-
-    def stored(self, slot: Slot) -> None:
-        """A decision about the job was stored, or the job was loaded. Takes no time that anyone waits for."""
-        ...
-
-
-Submit = Callable[[Decision], "tuple[asyncio.Future[int], bytes]"]
-"""Store a decision: the stream sequence to come, and the SHA-256 of its last commit."""
-
-Fold = Callable[[StoredCommit], Job]
-"""The job that its first commit makes."""
 
 
 class Desk:

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec.structs
 import pytest
 
-from services.dispatcher.desk import Desk, Watcher
+from services.dispatcher.desk import Desk
+from services.dispatcher.ports import Watcher
 from services.dispatcher.slots import Command, Done, Missing, Outcome, Refused, Slot, Unavailable
 from shared.application.expressions import evaluate
 from shared.application.ids import new_id
