@@ -1,7 +1,7 @@
 """Submitting a job: the domain decides what begins at once, one append stores it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from shared.application.summary import JobSummary
 from shared.domain.graph import Graph
 from shared.domain.job.job import Job
 from shared.domain.job.spec import Facts, JobSpec
-from shared.domain.values import Json
+from shared.domain.template import Evaluate
 
 REQUEST_DIGEST: Final = "daybook.request"
 """The metadata key under which a job keeps the SHA-256 of the request that made it, when a key made it
@@ -83,7 +83,7 @@ class Submit:
         self,
         journal: Journal,
         lanes: FastLanes,
-        evaluate: Callable[[str, Mapping[str, Json]], Json],
+        evaluate: Evaluate,
         now: Callable[[], datetime],
     ) -> None:
         self._journal, self._lanes, self._evaluate, self._now = journal, lanes, evaluate, now
