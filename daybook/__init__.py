@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from daybook.blueprint import Actions as ActionFactory
-    from daybook.blueprint import Blueprint, F, JobContext
+    from daybook.blueprint import Blueprint, F, JobContext, StateMachineBlueprint
     from daybook.client import AsyncClient, Client
     from daybook.worker import Result, TaskContext, Worker
 
@@ -20,6 +20,7 @@ __all__ = [
     "F",
     "JobContext",
     "Result",
+    "StateMachineBlueprint",
     "TaskContext",
     "Worker",
 ]
@@ -32,6 +33,7 @@ _HOMES = {
     "F": "daybook.blueprint",
     "JobContext": "daybook.blueprint",
     "Result": "daybook.worker",
+    "StateMachineBlueprint": "daybook.blueprint",
     "TaskContext": "daybook.worker",
     "Worker": "daybook.worker",
 }

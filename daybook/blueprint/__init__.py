@@ -5,6 +5,7 @@ from daybook.blueprint.blueprint import Blueprint
 from daybook.blueprint.conditions import Condition, F
 from daybook.blueprint.context import JobContext
 from daybook.blueprint.loading import Catalog, Loaded, load_blueprints
+from daybook.blueprint.state_machine import StateMachineBlueprint
 
 __all__ = [
     "Actions",
@@ -14,5 +15,6 @@ __all__ = [
     "F",
     "JobContext",
     "Loaded",
+    "StateMachineBlueprint",
     "load_blueprints",
 ]

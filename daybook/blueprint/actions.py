@@ -77,9 +77,15 @@ class Actions:
         """Record that a file was moved, as `task_files` tells it; goes with whatever action is chosen."""
         self._events.append({"name": RECORDED, "payload": dict(facts)})
 
-    def go_to(self, state: str, payload: Any = None) -> None:
-        """Go on at another state. `payload` is its `last`; None hands on this state's own."""
-        self._choose({"type": "GoTo", "node": _name(state), "payload": payload})
+    def go_to(self, state: str, payload: Any = None, *, error_message: str | None = None) -> None:
+        """Go on at another state. `payload` is its `last`; None hands on this state's own.
+
+        `error_message` is what the job says of itself if it fails in that state: the `message` of its `last`.
+        """
+        given = {"message": error_message} if payload is None and error_message is not None else payload
+        self._choose({"type": "GoTo", "node": _name(state), "payload": given})
+
+    transition_to = go_to
 
     def dispatch_task(
         self,

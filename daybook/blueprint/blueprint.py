@@ -18,12 +18,12 @@ from daybook.blueprint.context import DictStore
 from daybook.blueprint.graph import graph_of, start_of, targets_by_state
 from daybook.blueprint.runs import OpenFiles, run_handler
 from daybook.blueprint.schemas import schema_of, schemas_problem
-from daybook.blueprint.states import Handler, Outcome, State
+from daybook.blueprint.states import FAILS, Handler, Outcome, Registration, State
 from daybook.errors import BlueprintError
 from shared.application.drawing import dot_of
 from shared.application.endpoint_names import endpoint_problem
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Handler)
 
 
 class Blueprint:
@@ -81,7 +81,7 @@ class Blueprint:
         retry: Mapping[str, Any] | None = None,
         on_error: str | None = None,
         condition: Condition | None = None,
-    ) -> Callable[[F], F]: ...
+    ) -> Registration: ...
 
     def state(
         self,
@@ -98,14 +98,15 @@ class Blueprint:
         """Make a function the handler of a state; the state's name is the function's unless given.
 
         In a state with `end` (or an `outcome`) the job ends with what the handler returns; it fails there
-        when the outcome is "failed", which is what a state called `failed` means if nothing else is said.
-        `on_error` is the state that follows when the handler itself raises for good. With a `condition` the
-        handler is only for jobs of which it is true; a state may have several such, and one without.
+        when the outcome is "failed", which is what a state called `failed`, `…_failed` or `…_failure` means
+        if nothing else is said. `on_error` is the state that follows when the handler itself raises for good.
+        With a `condition` the handler is only for jobs of which it is true, which `.when(condition)` behind
+        the call says too; a state may have several such, and one without.
         """
         if callable(name) and not isinstance(name, Condition):
             return self.state()(name)
 
-        def register(function: F) -> F:
+        def register(function: Handler, condition: Condition | None) -> None:
             state = self._state(name or function.__name__)
             if condition is not None:
                 state.conditional.append((condition, function))
@@ -116,12 +117,11 @@ class Blueprint:
             if start:
                 state.start = True
             if outcome or end:
-                state.outcome = outcome or ("failed" if state.name == "failed" else "succeeded")
+                state.outcome = outcome or ("failed" if FAILS.search(state.name) else "succeeded")
             state.retry = retry or state.retry
             state.on_error = on_error or state.on_error
-            return function
 
-        return register
+        return Registration(register, condition)
 
     @overload
     def handler(
@@ -130,7 +130,7 @@ class Blueprint:
         is_start: bool = False,
         is_end: bool = False,
         condition: Condition | None = None,
-    ) -> Callable[[F], F]: ...
+    ) -> Registration: ...
 
     @overload
     def handler(self, function: F, /) -> F: ...

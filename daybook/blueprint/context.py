@@ -37,6 +37,11 @@ class ClientConfig(NamedTuple):
     plan: str
     params: dict[str, Any]
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plan and params in one, as they stand in the table of the client."""
+        return {"plan": self.plan, **self.params}
+
 
 class DictStore:
     """A store that lives in the memory of the process that runs the handlers, and ends with it."""

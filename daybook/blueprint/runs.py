@@ -43,7 +43,9 @@ class HandlerRun:
         return {**chosen, "context": changes} if changes else chosen
 
     def _ending(self, returned: Any) -> dict[str, Any]:
-        output = self.job.state_history.get(self.state.name) if returned is None else returned
+        # Some handlers end with `return actions`, whatever they chose.
+        nothing = returned is None or isinstance(returned, Actions)
+        output = self.job.state_history.get(self.state.name) if nothing else returned
         if self.state.outcome == "succeeded":
             given = self.job.state_history if output is None else output
             problem = problem_of(self.blueprint.output_schema, given)

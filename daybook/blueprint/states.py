@@ -1,14 +1,20 @@
-"""A state of a blueprint, and the functions that decide in it."""
+"""A state of a blueprint, the functions that decide in it, and how they get there."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
+from daybook.blueprint.condition_texts import condition_of
 from daybook.blueprint.conditions import Condition
 from daybook.blueprint.context import JobContext
 
 Handler = Callable[..., Any]
 Outcome = Literal["succeeded", "failed"]
+F = TypeVar("F", bound=Handler)
+
+FAILS: Final = re.compile("(^|_)fail(ed|ure)$")
+"""End states in which a job fails, by their names, if nothing else is said."""
 
 
 @dataclass(slots=True)
@@ -44,3 +50,23 @@ class State:
             if condition.holds(job):
                 return handler
         return self.function or self.aggregator
+
+
+class Registration:
+    """`@bp.handler(…)` before it has its function, which it makes a handler of the state."""
+
+    def __init__(
+        self, register: Callable[[Handler, Condition | None], None], condition: Condition | None
+    ) -> None:
+        self._register, self._condition = register, condition
+
+    def __call__(self, function: F) -> F:
+        self._register(function, self._condition)
+        return function
+
+    def when(self, condition: Condition | str) -> "Registration":
+        """The handler is for jobs of which `condition` is true, a text such as
+        `context.initial_data.kind == 'urgent'` too. Raises ValueError for a text that says no condition.
+        """
+        given = condition_of(condition) if isinstance(condition, str) else condition
+        return Registration(self._register, given if self._condition is None else self._condition & given)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-_GO_TO = "go_to"
+_GO_TO = ("go_to", "transition_to")
 _WITH_TRANSITIONS = {"dispatch_task": (2,), "await_human_approval": (2, 0), "run_blueprint": (2,)}
 _WITH_EVENT_TRANSITIONS = {"dispatch_task": 4}
 _AGGREGATING = {"dispatch_parallel": 1}
@@ -57,7 +57,7 @@ def _is_empty(tree: ast.Module) -> bool:
 
 
 def _read(call: ast.Call, name: str, found: Targets) -> None:
-    if name == _GO_TO:
+    if name in _GO_TO:
         _one(_argument(call, 0, "state"), found)
     elif name in _AGGREGATING:
         _one(_argument(call, _AGGREGATING[name], "aggregate_into"), found)
