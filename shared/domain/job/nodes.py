@@ -1,5 +1,6 @@
 """What happens when a token enters a node that is not a task."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, assert_never
 
 from shared.domain.errors import ExpressionError
@@ -105,7 +106,8 @@ def _end(walk: "Walk", node: End, parent: int, branch: int, payload: Json) -> No
     if node.outcome == "succeeded":
         walk.end_path(parent, branch, output)
     else:
-        why = f"the job ended at {node.name!r}"
+        told = output.get("message") if isinstance(output, Mapping) else None
+        why = told if told and isinstance(told, str) else f"the job ended at {node.name!r}"
         walk.end(TaskError("permanent", why, "failed_end", output))
 
 

@@ -220,3 +220,20 @@ def test_a_job_pins_the_definition_that_it_is_given() -> None:
 def test_facts_need_only_what_they_cannot_guess() -> None:
     job = Job.accept(ID, JobSpec(skill="work"), Facts(NOON, Graph.of_skill("work"), evaluate))
     assert job.status is Status.QUEUED
+
+
+def test_a_job_that_fails_at_an_end_says_the_message_that_the_end_was_given() -> None:
+    story = Story(graph({"end": {"kind": "end", "outcome": "failed"}}), {"message": "no such plan", "n": 1})
+    assert story.job.error == {
+        "kind": "permanent",
+        "message": "no such plan",
+        "code": "failed_end",
+        "details": {"message": "no such plan", "n": 1},
+    }
+
+
+@pytest.mark.parametrize("given", [{"message": ""}, {"message": 7}, {}, None])
+def test_what_is_no_message_is_not_told_as_one(given: Json) -> None:
+    story = Story(graph({"end": {"kind": "end", "outcome": "failed"}}), given)
+    assert story.job.error is not None
+    assert story.job.error["message"] == "the job ended at 'end'"
