@@ -106,9 +106,15 @@ def _end(walk: "Walk", node: End, parent: int, branch: int, payload: Json) -> No
     if node.outcome == "succeeded":
         walk.end_path(parent, branch, output)
     else:
-        told = output.get("message") if isinstance(output, Mapping) else None
-        why = told if told and isinstance(told, str) else f"the job ended at {node.name!r}"
+        why = _message(output) or f"the job ended at {node.name!r}"
         walk.end(TaskError("permanent", why, "failed_end", output))
+
+
+def _message(output: Json) -> str | None:
+    """What a failing end was told: a message, or an error as failure edges hand it on."""
+    told = output.get("error", output) if isinstance(output, Mapping) else None
+    message = told.get("message") if isinstance(told, Mapping) else None
+    return message if isinstance(message, str) else None
 
 
 def _port(walk: "Walk", node: Route, parent: int, branch: int, payload: Json) -> str:

@@ -232,7 +232,15 @@ def test_a_job_that_fails_at_an_end_says_the_message_that_the_end_was_given() ->
     }
 
 
-@pytest.mark.parametrize("given", [{"message": ""}, {"message": 7}, {}, None])
+def test_a_job_that_fails_at_an_end_says_why_the_task_before_it_failed() -> None:
+    nodes: dict[str, Json] = {"a": task(), "end": {"kind": "end", "outcome": "failed"}}
+    story = Story(graph(nodes, edge("a", "end", "failure")))
+    story.fails("a", TaskError("permanent", "the key is wrong"))
+    assert story.job.error is not None
+    assert story.job.error["message"] == "the key is wrong"
+
+
+@pytest.mark.parametrize("given", [{"message": ""}, {"message": 7}, {"error": "no"}, {"error": {}}, {}, None])
 def test_what_is_no_message_is_not_told_as_one(given: Json) -> None:
     story = Story(graph({"end": {"kind": "end", "outcome": "failed"}}), given)
     assert story.job.error is not None
