@@ -14,7 +14,6 @@ MEANINGLESS: Final = {
     "REPUTATION_": "only REPUTATION_MIN_THRESHOLD has a meaning; a reputation is counted from the journal",
     "WORK_STEALING_ENABLED": "tasks wait in the skill's queue, so there is nothing to steal",
     "DISPATCHER_MAX_CANDIDATES": "every waiting worker is looked at",
-    "ORCHESTRATOR_SECRET_KEY": "the journal is chained by hashes; see docs/wire.md",
     "ORCHESTRATOR_INTERNAL_KEY": "the journal is chained by hashes; see docs/wire.md",
     "AUDIT_SALT": "the journal is chained by hashes; see docs/wire.md",
     "LOG_FORMAT": "text in the dev profile, JSON in production",

@@ -139,6 +139,8 @@ class Settings(BaseSettings):
         default=False, validation_alias=named("worker_signatures", "WORKER_SIGNATURES_REQUIRED")
     )
     """Registrations, heartbeats, results and events must carry a valid HMAC signature."""
+    task_key: str = Field("", repr=False, validation_alias=named("task_key", "ORCHESTRATOR_SECRET_KEY"))
+    """Tasks for workers of HTTP are signed with it; those that have it too take no other."""
     strict_events: bool = Field(
         default=True, validation_alias=named("strict_events", "STRICT_EVENT_VALIDATION")
     )

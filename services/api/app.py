@@ -100,6 +100,7 @@ async def main(settings: Settings, process: Process) -> None:
             limits=WorkerLimits(settings),
             files_hash=config_hash(settings),
             strict_events=settings.strict_events,
+            task_key=settings.task_key,
         )
         files, links = _files(settings, metrics)
         avtomatika = AvtomatikaParts(

@@ -10,11 +10,10 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.bodies import ClientGone
-from services.api.dialects.avtomatika import client_routes, public_routes, worker_routes
+from services.api.dialects.avtomatika import client_routes, protocol, public_routes, worker_routes
 from services.api.dialects.avtomatika.answers import Refused, refused
 from services.api.dialects.avtomatika.file_routes import AS_ASKED
 from services.api.dialects.avtomatika.parts import AvtomatikaParts
-from services.api.dialects.avtomatika.worker_routes import PROTOCOL
 from services.api.front import Dialect
 from services.api.problems import Problem
 from services.api.translation import problem_of
@@ -50,14 +49,14 @@ class Door:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
-        answered = False
+        answered, version = False, (b"x-rxon-version", protocol.answered(scope["headers"]))
         scope["app"] = self  # so that a method that no route takes is an HTTPException
 
         async def marked(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                message["headers"] = [*message.get("headers", ()), _VERSION]
+                message["headers"] = [*message.get("headers", ()), version]
             await send(message)
 
         direct = self._workers if path.startswith(WORKERS) else None
@@ -91,7 +90,6 @@ def _status(problem: Problem) -> tuple[int, dict[str, str]]:
     return 400 if problem.status == 422 else problem.status, dict(problem.headers)
 
 
-_VERSION: Final = (b"x-rxon-version", PROTOCOL.encode())
 """Told with every answer."""
 _SLASHES: Final = re.compile(r"/{2,}")
 _TEXTS: Final = {

@@ -15,13 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from hmac import compare_digest, digest
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
-import orjson
-
+from services.api.dialects.avtomatika.signatures import signature
 from services.api.dialects.avtomatika.token_file import TokenFile
 from services.api.dialects.avtomatika.token_tables import token_digest
 from services.api.dialects.avtomatika.worker_tickets import (
@@ -181,8 +180,7 @@ class WorkerAuth:
     def verify(self, document: Mapping[str, Any], token: str, worker: str, *unsigned: str) -> None:
         """Whether a message is signed by its worker, just now; where signatures are demanded. Raises Denied.
 
-        The signature is the HMAC-SHA256, keyed with the token, of the message's JSON without `security` and
-        the `unsigned` members: keys sorted, compact, null left out, whole numbers as integers.
+        The key is the token; `unsigned` are members that the signature leaves out beside `security`.
         """
         if not self._signatures:
             return
@@ -196,9 +194,11 @@ class WorkerAuth:
             raise Denied(403, "Message timestamp expired (replay protection)", "replay")
         if security.get("signer_id") not in (None, worker):
             raise Denied(403, "Immediate sender ID mismatch", "identity")
-        signed = {name: value for name, value in document.items() if name not in ("security", *unsigned)}
-        message = orjson.dumps(_plain(signed), option=orjson.OPT_SORT_KEYS)
-        if not compare_digest(digest(token.encode(), message, "sha256").hex(), security["signature"].lower()):
+        try:
+            good = signature(document, token, *unsigned)
+        except ValueError as error:
+            raise Denied(403, "Invalid cryptographic signature", "signature") from error
+        if not compare_digest(good.encode(), security["signature"].lower().encode()):
             raise Denied(403, "Invalid cryptographic signature", "signature")
 
     def _own(self, worker: str) -> _Own | None:
@@ -251,15 +251,6 @@ def _digest_of(file: Path, name: str, table: object) -> bytes:
 
 def _is_pattern(name: str) -> bool:
     return any(sign in name for sign in "*?[")
-
-
-def _plain(value: Any) -> Any:
-    """As messages are signed: without null, whole numbers as integers."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _MISSING: Final[Mapping[Mode, str]] = {

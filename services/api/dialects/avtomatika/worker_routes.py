@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.api.bodies import ClientGone
 from services.api.connection import ON_GONE
+from services.api.dialects.avtomatika import protocol
 from services.api.dialects.avtomatika import worker_contracts as contracts
 from services.api.dialects.avtomatika import worker_models as models
 from services.api.dialects.avtomatika import worker_translation as translation
@@ -40,13 +41,11 @@ from services.api.gateway.polls import Poll
 from services.api.gateway.roster import UnknownWorker
 from services.api.metrics import Metrics
 from services.api.problems import Problem
-from shared.application.clock import now_us
+from shared.application.clock import now_seconds, now_us
 from shared.application.commands import DispatcherSilent
 
 log = logging.getLogger(__name__)
 
-PROTOCOL: Final = "1.0b15"
-"""The version of the workers' protocol that is spoken."""
 OTHER_FILES: Final = "Your S3 settings are not those of the orchestrator: files will not be found"
 
 
@@ -68,11 +67,12 @@ class WorkerDoor:
         limits: WorkerLimits,
         files_hash: str | None = None,
         strict_events: bool = True,
+        task_key: str = "",
     ) -> None:
         """`poll_seconds` is how long a poll is held that does not say; `files_hash` names our bucket;
-        `strict_events` refuses those that break their skill's schema.
+        `strict_events` refuses those that break their skill's schema; tasks are signed with `task_key`.
         """
-        self._limits, self._files_hash = limits, files_hash
+        self._limits, self._files_hash, self._task_key = limits, files_hash, task_key
         self._gateway, self._auth, self._poll_seconds = gateway, auth, poll_seconds
         self._metrics = metrics or Metrics()
         self._events = Events(gateway, strict=strict_events)
@@ -159,7 +159,8 @@ class WorkerDoor:
             log.warning("worker %s has other S3 settings", worker)
             warnings.append(OTHER_FILES)
         told = {"warning": "; ".join(warnings)} if warnings else {}
-        return accepted({"status": "registered", "version": PROTOCOL, **told})
+        told["version"] = protocol.answered(call.scope["headers"]).decode()
+        return accepted({"status": "registered", **told})
 
     async def _heartbeat(self, call: Call, worker: str) -> Answer:
         body = await call.body()
@@ -212,7 +213,7 @@ class WorkerDoor:
             return Answer(204, b"", [])
         if self._gateway.roster.is_hot(worker, handed.task.skill):
             self._metrics.hot.inc()
-        return accepted(translation.task_of(handed, now_us() // 1_000_000))
+        return accepted(translation.signed(translation.task_of(handed, now_seconds()), self._task_key))
 
     async def _result(self, call: Call) -> Answer:
         content = await self._judged(call)

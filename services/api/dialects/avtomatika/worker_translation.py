@@ -1,9 +1,11 @@
 """Between this dialect's words and those of the gateway. Pure: the time comes in."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from services.api.dialects.avtomatika.signatures import signature
 from services.api.dialects.avtomatika.task_ids import task_id_of
 from services.api.dialects.avtomatika.worker_models import Heartbeat, Registration, Result, Skill
 from services.api.gateway.contracts import Contract
@@ -13,6 +15,8 @@ from shared.application.schemas import Schema, UnusableSchema, schema_of
 from shared.domain.metadata import SECURITY
 from shared.domain.placement import Candidate
 from shared.domain.values import ErrorKind, Json, Verdict
+
+log = logging.getLogger(__name__)
 
 LONGEST_POLL_SECONDS: Final = 300.0
 
@@ -158,6 +162,22 @@ def task_of(handed: Handed, now_seconds: int) -> dict[str, Any]:
     security = metadata.pop(SECURITY, None)
     told = {"metadata": metadata, "security": security}
     return document | {name: value for name, value in told.items() if value}
+
+
+def signed(task: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The task with the signature that a worker checks which has the key too; as it is without a key.
+
+    Members that say what nothing says too are left out: whether the worker's own form of the task, which is
+    what it checks, has them is an accident.
+    """
+    if not key:
+        return dict(task)
+    said = {name: value for name, value in task.items() if value or name not in ("priority", "step")}
+    try:
+        return {**said, "sig": signature(said, key)}
+    except ValueError as error:
+        log.warning("task %s is handed out unsigned: %s", task["task_id"], error)
+        return dict(task)
 
 
 def outcome_of(result: Result, now_us: int) -> dict[str, Any]:

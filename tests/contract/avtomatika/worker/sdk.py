@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.environments import environment
 
-VERSION = "1.0b19"
+VERSION = "1.0b20"
 HERE = Path(__file__).parent
 
 

@@ -17,10 +17,13 @@ from tests.support.system import WORKER_TOKEN, System
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
+TASK_KEY = "the key that tasks are signed with"
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    made = System(tmp_path_factory.mktemp("signed") / "data", {"WORKER_SIGNATURES_REQUIRED": "true"})
+    settings = {"WORKER_SIGNATURES_REQUIRED": "true", "ORCHESTRATOR_SECRET_KEY": TASK_KEY}
+    made = System(tmp_path_factory.mktemp("signed") / "data", settings)
     try:
         asyncio.run(made.start())
         yield made
@@ -82,3 +85,21 @@ async def test_everything_that_the_sdk_sends_is_signed_well(system: System, tmp_
             job = await world.submit("tell", {"mark": 3})
             assert (await world.ended(job))["status"] == "succeeded"
             assert [event["payload"] for event in await world.events(job, "EventEmitted")] == [{"mark": 3}]
+
+
+async def test_the_sdk_takes_only_tasks_that_are_signed_with_its_key(system: System, tmp_path: Path) -> None:
+    given = {"text": "schön", "nothing": None, "whole": 2.0, "part": 0.1, "deep": [{"b": 1, "a": {}}]}
+    async with World(system, tmp_path, tmp_path) as world:
+        other, wrong = tmp_path / "other.log", {"ORCHESTRATOR_SECRET_KEY": "another"}
+        with sdk_worker(system.http, WORKER_TOKEN, other, "wrong-key", **wrong):
+            job = await world.submit("echo", given)
+            async with asyncio.timeout(30):
+                while b"signature verification failed" not in other.with_suffix(".out").read_bytes():
+                    await asyncio.sleep(0.05)
+            assert not other.exists()
+            await world.cancel(job)
+        key = {"ORCHESTRATOR_SECRET_KEY": TASK_KEY}
+        with sdk_worker(system.http, WORKER_TOKEN, world.log, "right-key", **key):
+            for urgency in (500, 525, 900):
+                done = await world.run("echo", given, urgency=urgency, metadata={"tag": 1.5})
+                assert done["status"] == "succeeded", done
