@@ -19,9 +19,11 @@ from shared.domain.schedule.schedule import CATCH_UPS
 from shared.domain.values import Json
 
 CALENDAR: Final = ("daily_at", "weekly_days", "monthly_dates", "time")
+DATA: Final = ("input_data", "initial_data")
+"""Two words for what its jobs begin with."""
 OURS: Final = ("timezone", "catch_up")
 KNOWN: Final = frozenset(
-    {"blueprint", "input_data", "interval_seconds", "dispatch_timeout", "result_timeout", "security"}
+    {"blueprint", *DATA, "enabled", "interval_seconds", "dispatch_timeout", "result_timeout", "security"}
     | {"metadata", *CALENDAR, *OURS}
 )
 
@@ -49,7 +51,7 @@ def read_schedules(file: Path, zone: str) -> Entries:
             continue
         found = list(_problems(table, zone))
         problems += [f"schedule {name!r}: {problem}" for problem in found]
-        if not found:
+        if not found and table.get("enabled", True):
             entries[name] = _entry(table, zone)
     if problems:
         raise BadSchedules(f"{file}: " + "; ".join(problems))
@@ -59,12 +61,13 @@ def read_schedules(file: Path, zone: str) -> Entries:
 def _entry(table: Mapping[str, Any], zone: str) -> Mapping[str, Json]:
     optional = ("dispatch_timeout", "result_timeout", "security", "metadata")
     job = {name: table[name] for name in optional if name in table}
+    data: Mapping[str, Json] = next((table[name] for name in DATA if name in table), {})
     return {
         "when": _when(table),
         "zone": table.get("timezone", zone),
         # As users know it: an interval that was missed is made up for once, a time of day is not.
         "catch_up": table.get("catch_up", "once" if "interval_seconds" in table else "skip"),
-        "job": {"blueprint": table["blueprint"], "input_data": table.get("input_data", {}), **job},
+        "job": {"blueprint": table["blueprint"], "input_data": data, **job},
     }
 
 
@@ -88,7 +91,11 @@ def _problems(table: Mapping[str, Any], zone: str) -> Iterator[str]:
     if not isinstance(table.get("blueprint"), str) or not table["blueprint"]:
         yield "it needs a 'blueprint', which is a string"
     yield from _problems_of_times(table, zone)
-    for name in ("input_data", "security", "metadata"):
+    if all(name in table for name in DATA):
+        yield f"{' and '.join(map(repr, DATA))} are one and the same: keep one"
+    if not isinstance(table.get("enabled", True), bool):
+        yield f"'enabled' is true or false, not {table['enabled']!r}"
+    for name in (*DATA, "security", "metadata"):
         value = table.get(name, {})
         if not isinstance(value, dict):
             yield f"{name!r} is not a table"

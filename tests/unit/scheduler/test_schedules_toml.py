@@ -140,3 +140,40 @@ def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
         reader("UTC")(tmp_path / "nowhere.toml")
     with pytest.raises(BadSchedules, match="Expected"):
         read(tmp_path, "[a")
+
+
+SHOWCASE = """
+[maintenance_task]
+blueprint = "periodic_maintenance"
+interval_seconds = 60
+enabled = true
+
+[maintenance_task.initial_data]
+source = "scheduler"
+
+[resting]
+blueprint = "periodic_maintenance"
+interval_seconds = 60
+enabled = false
+"""
+
+
+def test_a_schedule_can_be_switched_off_and_its_data_called_as_a_request_calls_it(tmp_path: Path) -> None:
+    entries = read(tmp_path, SHOWCASE)
+    assert list(entries) == ["maintenance_task"]
+    job = {"blueprint": "periodic_maintenance", "input_data": {"source": "scheduler"}}
+    assert entries["maintenance_task"]["job"] == job
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("enabled = 0", "'enabled' is true or false, not 0"),
+        ("initial_data = 1", "'initial_data' is not a table"),
+        ("initial_data = {}\ninput_data = {}", "'input_data' and 'initial_data' are one and the same"),
+        ("enabled = false\nnobody = 1", "nobody knows 'nobody'"),
+    ],
+)
+def test_a_wrong_switch_and_two_sets_of_data_are_refused(tmp_path: Path, more: str, problem: str) -> None:
+    with pytest.raises(BadSchedules, match=problem):
+        read(tmp_path, f'[a]\nblueprint = "b"\ninterval_seconds = 60\n{more}')
