@@ -106,7 +106,8 @@ class Roster:
             self._room.prefer(name, member.preferences())
         if said:
             member.said = {**member.said, **said}
-        return [key for key in working_on if self._hear(member, key).cancelled]
+        ours = [key for key in working_on if not self._runs.is_strange(key)]
+        return [key for key in ours if self._hear(member, key).cancelled]
 
     def is_hot(self, name: str, skill: str) -> bool:
         """Whether the worker said that it has the skill loaded."""

@@ -24,6 +24,9 @@ UNDECIDED_SECONDS: Final = 5.0
 """How long after an answer that is no verdict a renewal is asked for again."""
 CANCELLED_KEPT_SECONDS: Final = 600.0
 """How long a cancelled task is remembered, so that a worker that still lists it hears of it."""
+STRANGE_KEPT_SECONDS: Final = 15.0
+"""How long a task of an unknown job is not asked about again: well below a lease, because a dispatcher that
+has only begun may not know a job of ours yet."""
 
 
 class Runs:
@@ -43,6 +46,8 @@ class Runs:
         self.ack_wait_seconds = ack_wait_seconds
         """The shortest time in which any queue waits for a sign of progress."""
         self._runs: dict[Key, Run] = {}
+        self._strange: dict[Key, float] = {}
+        """Tasks that workers hold for somebody else, and until when that is believed."""
         self._done: list[str] = []
         self._loop = asyncio.get_running_loop()
         self.on_end: Callable[[Run], None] = lambda run: None
@@ -79,6 +84,10 @@ class Runs:
         self._runs[key] = run
         self._look_after(run, now)
         return run
+
+    def is_strange(self, key: Key) -> bool:
+        """Whether the task is of no job that is known here: its worker may have it from another system."""
+        return key in self._strange
 
     def keeps(self, task: Task) -> bool:
         """Whether a worker has the task already; then its delivery is kept here, and not offered.
@@ -150,6 +159,7 @@ class Runs:
 
     def tick(self, now: float) -> None:
         """Regular care of all."""
+        self._strange = {key: until for key, until in self._strange.items() if until > now}
         for run in list(self._runs.values()):
             if run.cancelled:
                 if now >= run.deadline:
@@ -207,6 +217,11 @@ class Runs:
                         run.renew_at = asked  # that may have been granted before it was released anew
             if run.progress is not None:
                 self._look_after(run, self._loop.time())
+        elif answer.reason == "unknown_job" and not run.ack and run.contender is None:
+            # Nothing to stop: who works for two systems names the tasks of both to each.
+            log.info("task %d of job %s, which %s lists, is not ours", run.key.task, run.key.job, run.worker)
+            self._strange[run.key] = self._loop.time() + STRANGE_KEPT_SECONDS
+            self._drop(run)
         elif not run.reporting:
             log.info(
                 "task %d of job %s is not %s's any more: %s", run.key.task, run.key.job, run.worker, answer

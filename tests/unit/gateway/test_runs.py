@@ -127,6 +127,31 @@ async def test_a_task_that_a_worker_says_it_holds_is_asked_about_at_once() -> No
     assert run.cancelled
 
 
+async def test_a_task_of_a_job_that_nobody_knows_is_left_alone_and_asked_about_again_later() -> None:
+    inside = Inside()
+    inside.join("w1", "echo")
+    run = inside.runs.adopt(key(), "w1")
+    inside.reports.asked.pop().answer(verdict="ignored", reason="unknown_job")
+    await settle()
+    assert not run.cancelled
+    assert inside.runs.get(key()) is None
+    assert inside.runs.is_strange(key())
+    inside.runs.tick(inside.later(14))
+    assert inside.runs.is_strange(key())
+    inside.runs.tick(inside.later(16))
+    assert not inside.runs.is_strange(key())
+
+
+async def test_a_task_whose_delivery_is_here_is_given_up_when_its_job_is_not_known() -> None:
+    inside = Inside()
+    run, _ = await running(inside)
+    inside.runs.heard(run)
+    inside.runs.tick(inside.later(31))
+    inside.reports.asked.pop().answer(verdict="ignored", reason="unknown_job")
+    await settle()
+    assert run.cancelled
+
+
 @pytest.mark.parametrize("answer", [{"error": "the journal is away"}, {}])
 async def test_an_answer_that_is_no_verdict_takes_the_task_from_nobody(answer: dict[str, str]) -> None:
     inside = Inside()

@@ -154,6 +154,21 @@ async def test_a_result_of_a_cancelled_job_is_told_so_and_so_is_the_next_heartbe
     assert (await world.job(job))["status"] == "cancelled"
 
 
+async def test_a_worker_of_two_systems_is_not_told_to_stop_the_tasks_of_the_other(world: World) -> None:
+    worker = world.worker()
+    await worker.register(world.named("echo"))
+    job = await world.submit(world.named("echo"))
+    ours = (await worker.task())["task_id"]
+    theirs = "task-01a1ff277f8f7911a9d85f2b93f25f53-1-1"
+    held = {"status": "busy", "current_tasks": [theirs, ours]}
+    await worker.beat(held)
+    await world.cancel(job)
+    while "cancel_task_ids" not in (told := (await worker.beat(held)).json()):
+        await asyncio.sleep(0.05)
+    assert told["cancel_task_ids"] == [ours]
+    assert (await worker.beat(held)).json()["cancel_task_ids"] == [ours]
+
+
 async def test_heartbeats_that_list_a_task_keep_it_and_silence_gives_it_to_another(world: World) -> None:
     first, second = world.worker(), world.worker("w2")
     await first.register(world.named("echo"))
