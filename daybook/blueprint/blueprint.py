@@ -18,7 +18,7 @@ from daybook.blueprint.context import DictStore
 from daybook.blueprint.graph import graph_of, start_of, targets_by_state
 from daybook.blueprint.runs import OpenFiles, run_handler
 from daybook.blueprint.schemas import schema_of, schemas_problem
-from daybook.blueprint.states import FAILS, Handler, Outcome, Registration, State
+from daybook.blueprint.states import Handler, Outcome, Registration, State
 from daybook.errors import BlueprintError
 from shared.application.drawing import dot_of
 from shared.application.endpoint_names import endpoint_problem
@@ -98,10 +98,10 @@ class Blueprint:
         """Make a function the handler of a state; the state's name is the function's unless given.
 
         In a state with `end` (or an `outcome`) the job ends with what the handler returns; it fails there
-        when the outcome is "failed", which is what a state called `failed`, `…_failed` or `…_failure` means
-        if nothing else is said. `on_error` is the state that follows when the handler itself raises for good.
-        With a `condition` the handler is only for jobs of which it is true, which `.when(condition)` behind
-        the call says too; a state may have several such, and one without.
+        when the outcome is "failed", which is what a state called `failed` means if nothing else is said.
+        `on_error` is the state that follows when the handler itself raises for good. With a `condition` the
+        handler is only for jobs of which it is true, which `.when(condition)` behind the call says too; a
+        state may have several such, and one without.
         """
         if callable(name) and not isinstance(name, Condition):
             return self.state()(name)
@@ -117,7 +117,7 @@ class Blueprint:
             if start:
                 state.start = True
             if outcome or end:
-                state.outcome = outcome or ("failed" if FAILS.search(state.name) else "succeeded")
+                state.outcome = outcome or ("failed" if state.name == "failed" else "succeeded")
             state.retry = retry or state.retry
             state.on_error = on_error or state.on_error
 

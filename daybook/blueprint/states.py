@@ -1,9 +1,8 @@
 """A state of a blueprint, the functions that decide in it, and how they get there."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from daybook.blueprint.condition_texts import condition_of
 from daybook.blueprint.conditions import Condition
@@ -12,9 +11,6 @@ from daybook.blueprint.context import JobContext
 Handler = Callable[..., Any]
 Outcome = Literal["succeeded", "failed"]
 F = TypeVar("F", bound=Handler)
-
-FAILS: Final = re.compile("(^|_)fail(ed|ure)$")
-"""End states in which a job fails, by their names, if nothing else is said."""
 
 
 @dataclass(slots=True)

@@ -116,29 +116,6 @@ def test_a_client_is_told_whole_as_its_config() -> None:
     assert client.config == {"plan": "gold", "languages": ["en"]}
 
 
-@pytest.mark.parametrize(
-    ("name", "outcome"),
-    [
-        ("failed", "failed"),
-        ("sub_failed", "failed"),
-        ("generic_failure", "failed"),
-        ("rejected", "succeeded"),
-        ("failed_over", "succeeded"),
-        ("unfailed", "succeeded"),
-    ],
-)
-def test_an_end_state_fails_the_job_when_its_name_says_so(name: str, outcome: str) -> None:
-    bp = Blueprint("b")
-    bp.handler(name, is_start=True, is_end=True)(lambda: None)
-    assert bp.graph()["nodes"][f"{name}:end"]["outcome"] == outcome
-
-
-def test_a_state_machine_says_itself_how_it_ends() -> None:
-    bp = Blueprint("b")
-    bp.state("never_failed", start=True, outcome="succeeded")(lambda: None)
-    assert bp.graph()["nodes"]["never_failed:end"]["outcome"] == "succeeded"
-
-
 def test_the_message_for_a_failure_goes_with_the_transition() -> None:
     bp = Blueprint("b")
     bp.handler("start", is_start=True)(lambda actions: actions.go_to("failed", error_message="no such plan"))
