@@ -57,7 +57,7 @@ async def test_it_stops_when_told_although_somebody_listens(nats_server: NatsSer
     port = free_port()
     async with (
         api_process(nats_server, tmp_path, port) as process,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60) as client,
     ):
         await until_ready(tmp_path)
         job = (await client.post("/v1/jobs", json={"skill": "s"})).json()["job_id"]
@@ -94,7 +94,7 @@ async def test_it_serves_through_an_outage_of_the_broker(nats_server: NatsServer
     port = free_port()
     async with (
         api_process(nats_server, tmp_path, port),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60) as client,
     ):
         await until_ready(tmp_path)
         first = (await client.post("/v1/jobs", json={"skill": "s"})).json()

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -13,9 +14,11 @@ import orjson
 import pytest
 
 from services.api import app as api
+from services.api import lanes
 from services.projector import app as projector
 from shared.application.clock import utc_now
 from shared.application.collecting import collected
+from shared.application.definitions import Definitions
 from shared.application.expressions import evaluate
 from shared.application.ports import Decision
 from shared.broker import subjects
@@ -45,9 +48,20 @@ class Served:
     publisher: Publisher
 
     async def open_lane(self, skill: str, room: int) -> None:
+        """Say as the dispatcher that a skill has room; returns when the API has heard it."""
         sequence = await self.journal.last_sequence()
-        self.publisher.publish(subjects.LANES, orjson.dumps({"as_of": sequence, "lanes": {skill: room}}))
-        await self.connection.flush()
+        told = asyncio.Event()
+        take = lanes.Lanes.heard
+
+        def heard(self: lanes.Lanes, news: lanes.LanesNews) -> None:
+            take(self, news)
+            told.set()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lanes.Lanes, "heard", heard)
+            self.publisher.publish(subjects.LANES, orjson.dumps({"as_of": sequence, "lanes": {skill: room}}))
+            async with asyncio.timeout(20):
+                await told.wait()
 
     async def succeed(self, job: str, output: int) -> int:
         recorded = await self.journal.load(Job, UUID(job))
@@ -92,7 +106,7 @@ async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) 
     publisher = await Publisher.start(connection)
     journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=False)
     headers = {"Authorization": f"Bearer {settings.client_token}"}
-    async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers) as client:
+    async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, timeout=40) as client:
         async with asyncio.timeout(20):
             while not all(process.ready_file.exists() for process in made.values()):
                 await asyncio.sleep(0.01)
@@ -101,7 +115,7 @@ async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) 
         finally:
             for process in made.values():
                 process.stopping.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await asyncio.gather(*tasks)
 
 
@@ -126,14 +140,15 @@ async def test_waiting_sees_the_job_end(nats_server: NatsServer, tmp_path: Path)
     async with serving(nats_server, tmp_path, project=False) as served:
         working = asyncio.create_task(served.succeed_next(7))
         await served.open_lane("resize", 1)
-        answer = await served.client.post("/v1/jobs", json={"skill": "resize"}, headers={"Prefer": "wait=10"})
+        answer = await served.client.post("/v1/jobs", json={"skill": "resize"}, headers={"Prefer": "wait=30"})
         await working
         assert (answer.status_code, answer.json()["output"]) == (200, 7)
 
 
 async def test_the_lanes_open_and_close_as_the_dispatcher_says(
-    nats_server: NatsServer, tmp_path: Path
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lanes, "FRESH_SECONDS", 60.0)
     async with serving(nats_server, tmp_path, project=False) as served:
         await served.open_lane("resize", 2)
         answers = [await served.client.post("/v1/jobs", json={"skill": "resize"}) for _ in range(3)]
@@ -205,7 +220,12 @@ async def test_with_all_in_place_it_is_ready(nats_server: NatsServer, tmp_path: 
         assert answer.status_code == 200, answer.text
 
 
-async def test_a_workflow_published_elsewhere_is_seen_here(nats_server: NatsServer, tmp_path: Path) -> None:
+async def test_a_workflow_published_elsewhere_is_seen_here(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = partial(Definitions, max_age_seconds=3600.0)  # then only news can tell of it
+    monkeypatch.setattr(api, "Definitions", never)
+
     def graph(skill: str) -> dict[str, object]:
         return {"graph": {"nodes": {"n": {"kind": "task", "skill": skill}}, "edges": []}}
 
@@ -216,7 +236,7 @@ async def test_a_workflow_published_elsewhere_is_seen_here(nats_server: NatsServ
         assert (await one.client.put("/v1/workflows/flow", json=graph("first"))).status_code == 201
         assert (await two.client.get("/v1/workflows/flow")).json()["version"] == 1
         assert (await one.client.put("/v1/workflows/flow", json=graph("second"))).json()["version"] == 2
-        async with asyncio.timeout(2):  # news, not the cache's five seconds
+        async with asyncio.timeout(30):
             while (await two.client.get("/v1/workflows/flow")).json()["version"] != 2:
                 await asyncio.sleep(0.01)
 
