@@ -87,12 +87,12 @@ def shared_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 async def _worker_is_there(system: System) -> None:
     async with system.client() as client:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (await client.get("/v1/workers")).json()["items"]:
                 await asyncio.sleep(0.05)
 
 
 @pytest.fixture
 async def client(shared_system: System) -> AsyncIterator[httpx.AsyncClient]:
-    async with shared_system.client(timeout=40) as client:
+    async with shared_system.client(timeout=90) as client:
         yield client

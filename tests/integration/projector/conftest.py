@@ -46,7 +46,7 @@ class World:
         """Ask it to stop; its exit status."""
         assert self.process is not None
         self.process.terminate()
-        return await asyncio.wait_for(self.process.wait(), 10)
+        return await asyncio.wait_for(self.process.wait(), 30)
 
     async def ask(self, command: object) -> list[dict[str, Any]]:
         """All answers to a command, the last one is done."""

@@ -105,12 +105,12 @@ async def worker(daybook_system: System, daybook: Daybook, tmp_path: Path) -> As
         env=environment(DAYBOOK_DATA=str(daybook_system.data)),
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await daybook("workers", "--json")).value:
                 await asyncio.sleep(0.05)
         yield
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 40) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -125,14 +125,13 @@ async def test_a_job_from_submit_to_history(daybook: Daybook) -> None:
     assert done.value["output"] == {"text": "hello Ada"}
     job = done.value["job_id"]
     history = (await daybook("history", job, "--json")).value
-    assert [event["type"] for event in history] == [
-        "JobAccepted",
-        "TaskReleased",
-        "TaskSucceeded",
-        "JobSucceeded",
-    ]
+    # On a machine that stood still the task is queued, or claimed, on its way.
+    types = [event["type"] for event in history if event["type"] not in ("TaskQueued", "TaskClaimed")]
+    assert types == ["JobAccepted", "TaskReleased", "TaskSucceeded", "JobSucceeded"]
     assert (await daybook("watch", job)).status == 0
-    assert job in (await daybook("list", "--status", "succeeded", "--skill", "greet")).out
+    async with asyncio.timeout(60):  # rows follow
+        while job not in (await daybook("list", "--status", "succeeded", "--skill", "greet")).out:
+            pass
     again = (await daybook("retry", job)).out.strip()
     assert again != job
     assert (await daybook("watch", again)).status == 0
@@ -170,8 +169,9 @@ async def test_a_workflow_from_publish_to_approval_and_cancel(daybook: Daybook, 
 async def test_projections_and_the_doctor(daybook: Daybook, daybook_system: System) -> None:
     for _ in range(3):
         await daybook("submit", "nobody-has-it", "-s")
-    status = (await daybook("projections", "status", "--json")).value
-    assert status["lag"] == 0
+    async with asyncio.timeout(60):
+        while (status := (await daybook("projections", "status", "--json")).value)["lag"]:
+            pass  # each look is a process of its own
     assert status["position"] == 3
     verified = await daybook("projections", "rebuild", "--verify", "--json")
     assert verified.status == 0
@@ -186,12 +186,13 @@ async def test_projections_and_the_doctor(daybook: Daybook, daybook_system: Syst
     assert {item["level"] for item in found.values()} == {"well"}, doctor.out
     assert "always" in found["durability"]["found"]
 
-    await daybook_system.kill("projector")
-    os.kill(daybook_system.find("supervisor") or 0, signal.SIGSTOP)  # so that it stays down
+    supervisor = await daybook_system.living("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)  # so that what is killed stays down
     try:
+        await daybook_system.kill("projector")
         ill = await daybook("doctor")
     finally:
-        os.kill(daybook_system.find("supervisor") or 0, signal.SIGCONT)
+        os.kill(supervisor, signal.SIGCONT)
     assert ill.status == 1
     assert "FAILS projector" in ill.out
     assert "no projector runs" in ill.out

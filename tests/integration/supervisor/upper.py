@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -46,10 +47,10 @@ class Upper:
         """Start it and wait for its ready line."""
         process = self.launch(*arguments, pass_fds=pass_fds)
         assert process.stdout is not None
-        self.line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)
+        self.line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60)
         assert self.line, self.words()
 
-    async def ended(self, timeout: float = 15.0) -> int:
+    async def ended(self, timeout: float = 45.0) -> int:
         """Its exit status."""
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, timeout)
@@ -90,7 +91,8 @@ class Upper:
     def end_all(self) -> None:
         """Whatever the test left."""
         for process in self.living():
-            process.send_signal(signal.SIGKILL)
+            with suppress(psutil.Error):  # it ended with the one that kept it
+                process.send_signal(signal.SIGKILL)
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -101,7 +103,7 @@ class Upper:
             self.process.stdout.close()
 
 
-async def until(holds: Callable[[], bool], timeout: float = 15.0) -> None:
+async def until(holds: Callable[[], bool], timeout: float = 40.0) -> None:
     """Wait for a condition of other processes, which send no event."""
     end = time.monotonic() + timeout
     while not _holds(holds):
