@@ -121,19 +121,19 @@ class FakeDispatcher:
         assert info.delivered is not None
         return int(info.delivered.consumer_seq)
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 15.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 40.0) -> None:
         """Wait until something that was told to this dispatcher makes `holds` true."""
         async with asyncio.timeout(seconds):
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def results(self, count: int, seconds: float = 15.0) -> list[Report]:
+    async def results(self, count: int, seconds: float = 40.0) -> list[Report]:
         """The first `count` results that were answered."""
         await self.until(lambda: len(self._results()) >= count, seconds)
         return self._results()
 
-    async def all_acked(self, skill: str, seconds: float = 10.0) -> None:
+    async def all_acked(self, skill: str, seconds: float = 40.0) -> None:
         """Wait until no task of the skill is open at the broker."""
         async with asyncio.timeout(seconds):
             while True:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from daybook import TaskContext, Worker
+from daybook.worker import runner
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher, Report, Verdict, accept
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("every_task_is_fresh")]
 
 
 class Waiter:
@@ -35,7 +36,10 @@ class Waiter:
         return "done"
 
 
-async def test_a_task_released_before_the_worker_came_is_claimed_first(dispatcher: FakeDispatcher) -> None:
+async def test_a_task_released_before_the_worker_came_is_claimed_first(
+    dispatcher: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "FRESH_US", 100_000)
     worker = worker_of(dispatcher.server)
     waiter = Waiter(worker)
     waiter.let_go.set()
@@ -102,7 +106,7 @@ async def test_a_renewal_that_could_not_be_decided_stops_nothing(
     dispatcher: FakeDispatcher, undecided: dict[str, Any]
 ) -> None:
     def verdict(report: Report) -> Verdict:
-        return undecided if report["kind"] == "renew" else lease_of(0.5)(report)
+        return undecided if report["kind"] == "renew" else lease_of(2.0)(report)
 
     dispatcher.verdict_of = verdict
     worker = worker_of(dispatcher.server)
@@ -156,7 +160,7 @@ async def test_a_task_given_back_comes_again_and_is_claimed(dispatcher: FakeDisp
     waiting = Waiter(first)
     async with serving(first):
         await dispatcher.release("wait")
-        await asyncio.wait_for(waiting.started.wait(), 5)
+        await asyncio.wait_for(waiting.started.wait(), 30)
     assert waiting.cancelled.is_set()
     assert dispatcher.of_kind("result") == []
     second = worker_of(dispatcher.server)
@@ -168,8 +172,8 @@ async def test_a_task_given_back_comes_again_and_is_claimed(dispatcher: FakeDisp
 
 
 async def test_a_long_task_is_claimed_kept_and_shows_progress(dispatcher: FakeDispatcher) -> None:
-    dispatcher.ack_wait_seconds = 1.0
-    dispatcher.verdict_of = lease_of(0.6)
+    dispatcher.ack_wait_seconds = 2.5
+    dispatcher.verdict_of = lease_of(2.0)
     worker = worker_of(dispatcher.server)
     waiter = Waiter(worker)
     async with serving(worker):
@@ -197,7 +201,7 @@ async def test_a_task_that_is_not_ours_any_more_is_stopped(dispatcher: FakeDispa
     waiter = Waiter(worker)
     async with serving(worker):
         await dispatcher.release("wait")
-        await asyncio.wait_for(waiter.cancelled.wait(), 10)
+        await asyncio.wait_for(waiter.cancelled.wait(), 30)
         await dispatcher.all_acked("wait")
     assert dispatcher.of_kind("result") == []
 
@@ -207,10 +211,10 @@ async def test_a_cancelled_task_is_stopped_and_not_reported(dispatcher: FakeDisp
     waiter = Waiter(worker)
     async with serving(worker):
         job = await dispatcher.release("wait")
-        await asyncio.wait_for(waiter.started.wait(), 5)
+        await asyncio.wait_for(waiter.started.wait(), 30)
         await dispatcher.control("w1", cancel={"job": str(job), "task": 1, "attempt": 2})
         await dispatcher.control("w1", cancel={"job": str(job), "task": 1, "attempt": 1})
-        await asyncio.wait_for(waiter.cancelled.wait(), 5)
+        await asyncio.wait_for(waiter.cancelled.wait(), 30)
         await dispatcher.all_acked("wait")
     assert dispatcher.of_kind("result") == []
 
@@ -234,14 +238,14 @@ async def test_a_thread_is_told_that_its_task_is_cancelled(dispatcher: FakeDispa
     @worker.skill("wait")
     def wait(given: Any, task: TaskContext) -> None:
         started.set()
-        if task.cancelled.wait(10):
+        if task.cancelled.wait(60):
             told.set()
 
     async with serving(worker):
         job = await dispatcher.release("wait")
-        assert await asyncio.to_thread(started.wait, 5)
+        assert await asyncio.to_thread(started.wait, 30)
         await dispatcher.control("w1", cancel={"job": str(job), "task": 1, "attempt": 1})
-        assert await asyncio.to_thread(told.wait, 5)
+        assert await asyncio.to_thread(told.wait, 30)
         await dispatcher.all_acked("wait")
     assert dispatcher.of_kind("result") == []
 
@@ -251,7 +255,7 @@ async def test_a_drained_task_that_was_claimed_is_given_up_in_words(dispatcher: 
     waiter = Waiter(worker)
     async with serving(worker):
         await dispatcher.release("wait", claim=True)
-        await asyncio.wait_for(waiter.started.wait(), 5)
+        await asyncio.wait_for(waiter.started.wait(), 30)
     (result,) = dispatcher.of_kind("result")
     assert (result["error"]["kind"], result["error"]["code"]) == ("transient", "worker_stopped")
     await dispatcher.all_acked("wait")

@@ -11,7 +11,7 @@ from daybook import Worker
 from daybook.errors import ConnectionRefused, HelloRefused
 from tests.contract.worker import program
 from tests.contract.worker.conftest import serving, worker_of
-from tests.contract.worker.fake_dispatcher import FakeDispatcher
+from tests.contract.worker.fake_dispatcher import FakeDispatcher, Report, Verdict, accept
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.connected
@@ -28,6 +28,7 @@ def echo(worker: Worker) -> list[Any]:
     return seen
 
 
+@pytest.mark.usefixtures("every_task_is_fresh")
 async def test_a_result_is_reported_again_until_it_is_answered(dispatcher: FakeDispatcher) -> None:
     worker = worker_of(dispatcher.server)
     seen = echo(worker)
@@ -72,9 +73,16 @@ async def test_the_worker_says_hello_when_it_is_asked_to(dispatcher: FakeDispatc
 async def test_a_killed_broker_costs_a_worker_nothing_but_time(dispatcher: FakeDispatcher) -> None:
     # The broker may forget the last acks: then the task comes again, is claimed, and refused.
     dispatcher.ack_wait_seconds = 1.0
-    dispatcher.verdict_of = lambda report: (
-        {"verdict": "refused", "reason": "finished"} if report["kind"] == "claim" else {"verdict": "accepted"}
-    )
+    finished: set[str] = set()
+
+    def verdict(report: Report) -> Verdict:
+        if report["kind"] == "claim" and report["job"] in finished:
+            return {"verdict": "refused", "reason": "finished"}
+        if report["kind"] == "result":
+            finished.add(report["job"])
+        return accept(report)
+
+    dispatcher.verdict_of = verdict
     worker = worker_of(dispatcher.server)
     seen = echo(worker)
     async with serving(worker):
@@ -89,6 +97,7 @@ async def test_a_killed_broker_costs_a_worker_nothing_but_time(dispatcher: FakeD
     assert seen == [1, 2]
 
 
+@pytest.mark.usefixtures("every_task_is_fresh")
 async def test_a_result_of_the_time_without_a_broker_is_reported_once_it_is_back(
     dispatcher: FakeDispatcher,
 ) -> None:
@@ -107,7 +116,7 @@ async def test_a_result_of_the_time_without_a_broker_is_reported_once_it_is_back
         dispatcher.server.server.kill()
         lost = asyncio.Event()
         dispatcher.connection.on_lost.append(lost.set)
-        await asyncio.wait_for(lost.wait(), 5)
+        await asyncio.wait_for(lost.wait(), 30)
         let_go.set()
         await dispatcher.server.restart()
         await dispatcher.results(1)
@@ -126,7 +135,7 @@ async def test_a_worker_whose_token_was_refused_for_a_while_is_back_when_it_is_t
         assert server.pid is not None
         server.config.write_text(config.replace(server.worker_token, "another token"))
         os.kill(server.pid, signal.SIGHUP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "not connected to the broker: nats: 'Authorization Violation'" not in caplog.text:
                 await asyncio.sleep(0.05)
         assert len(dispatcher.hellos) == 1
@@ -148,7 +157,7 @@ async def test_a_line_that_was_cut_leads_no_task_astray(dispatcher: FakeDispatch
         seen = echo(worker)
         async with serving(worker):
             for number in range(1, 4):
-                async with asyncio.timeout(5):  # a pull that has only just come is another matter (0013)
+                async with asyncio.timeout(30):  # a pull that has only just come is another matter (0013)
                     while not await dispatcher.waiting("echo"):
                         await asyncio.sleep(0.02)
                 await proxy.cut()
@@ -205,6 +214,7 @@ async def test_a_refused_hello_ends_the_worker_with_the_reason(dispatcher: FakeD
 
 
 async def test_a_worker_that_stops_says_so_and_takes_nothing_more(dispatcher: FakeDispatcher) -> None:
+    dispatcher.ack_wait_seconds = 60.0
     worker = worker_of(dispatcher.server)
     running, let_go = asyncio.Event(), asyncio.Event()
 
@@ -224,7 +234,7 @@ async def test_a_worker_that_stops_says_so_and_takes_nothing_more(dispatcher: Fa
         await dispatcher.until(lambda: any(beat.get("leaving") for beat in dispatcher.beats))
         assert len(await dispatcher.results(1)) == 1
         assert await dispatcher.pending("hold") == 1
-    # What was not taken is there for the next one at once, not only after the broker's ack wait.
+    # What was not taken is there for the next one at once, not only after the broker's ack wait (60 s).
     successor = worker_of(dispatcher.server)
     seen: list[Any] = []
 
@@ -233,7 +243,7 @@ async def test_a_worker_that_stops_says_so_and_takes_nothing_more(dispatcher: Fa
         seen.append(given)
 
     async with serving(successor):
-        await dispatcher.results(2, seconds=5)
+        await dispatcher.results(2)
     assert len(seen) == 1
 
 
@@ -248,6 +258,7 @@ async def test_a_message_that_cannot_be_read_does_not_stop_the_queue(dispatcher:
     assert seen == [1]
 
 
+@pytest.mark.usefixtures("every_task_is_fresh")
 async def test_a_verdict_that_calls_the_report_wrong_becomes_a_failure(dispatcher: FakeDispatcher) -> None:
     dispatcher.verdict_of = lambda report: (
         {"error": "output too odd"} if report["outcome"] == "succeeded" else {"verdict": "accepted"}
@@ -278,7 +289,7 @@ async def test_a_worker_process_ends_with_status_0_on_a_signal(
         await dispatcher.release_when_known("crunch", {"n": 3})
         (result,) = await dispatcher.results(1)
         process.send_signal(number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

@@ -12,7 +12,7 @@ from tests.contract.worker import program
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher, Report, Verdict
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("every_task_is_fresh")]
 
 
 async def crunched(dispatcher: FakeDispatcher, *given: dict[str, Any]) -> list[Report]:

@@ -13,7 +13,7 @@ from shared.telemetry.ids import traceparent_of
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("every_task_is_fresh")]
 
 
 async def test_a_task_is_run_and_its_output_reported_and_acked(dispatcher: FakeDispatcher) -> None:
@@ -247,14 +247,14 @@ async def test_a_thread_that_outlives_its_time_limit_keeps_its_slot_until_it_end
         nonlocal runs
         runs += 1
         if runs == 1:
-            task.cancelled.wait(10)
+            task.cancelled.wait(60)
             told.set()
-            may_end.wait(10)
+            may_end.wait(60)
 
     async with serving(worker):
         await dispatcher.release("stuck")
         await dispatcher.results(1)
-        assert told.wait(5)
+        assert told.wait(30)
         await dispatcher.release("stuck")
         beats = len(dispatcher.beats)
         await dispatcher.until(lambda: len(dispatcher.beats) >= beats + 3)
@@ -274,6 +274,7 @@ async def test_started_at_is_when_the_skill_was_called(dispatcher: FakeDispatche
         called.append(time.time_ns() // 1000)
 
     async with serving(worker):
+        released = time.time_ns() // 1000
         await dispatcher.release("when")
         (result,) = await dispatcher.results(1)
-    assert abs(result["started_at"] - called[0]) < 100_000
+    assert released <= result["started_at"] <= called[0]

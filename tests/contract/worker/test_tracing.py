@@ -10,7 +10,7 @@ from shared.telemetry.ids import span_id
 from tests.contract.worker.conftest import serving, worker_of
 from tests.contract.worker.fake_dispatcher import FakeDispatcher
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("every_task_is_fresh")]
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CLIENT = f"00-{TRACE}-b7ad6b7169203331-01"

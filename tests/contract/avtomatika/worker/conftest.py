@@ -9,6 +9,8 @@ import pytest
 from tests.contract.avtomatika.worker.world import World
 from tests.support.system import System
 
+LEASE_SECONDS = 4.0
+"""Short, so that what is lost comes back soon; and long for a machine that stands still for a moment."""
 OWN_TOKENS = """
 [own-1]
 token = "own-token-of-own-1"
@@ -21,11 +23,11 @@ token = "schlüssel-à"
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Path]]:
-    """It serves; leases are short, so that what is lost comes back soon. With the file of tokens."""
+    """It serves; leases are short. With the file of tokens."""
     folder = tmp_path_factory.mktemp("system")
     tokens = folder / "workers.toml"
     tokens.write_text(OWN_TOKENS.format(hashed="c" * 64), "utf-8")
-    environment = {"DAYBOOK_LEASE_SECONDS": "2", "WORKERS_CONFIG_PATH": str(tokens)}
+    environment = {"DAYBOOK_LEASE_SECONDS": f"{LEASE_SECONDS:g}", "WORKERS_CONFIG_PATH": str(tokens)}
     system = System(folder / "data", environment)
     try:
         asyncio.run(system.start())

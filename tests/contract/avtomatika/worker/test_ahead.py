@@ -66,7 +66,7 @@ async def test_what_lies_ready_for_a_worker_that_goes_is_for_the_next_in_the_sam
 
 @pytest.mark.timeout(150)
 async def test_what_a_killed_api_had_claimed_ahead_is_run_once_and_costs_no_attempt(tmp_path: Path) -> None:
-    system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "2"})
+    system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "4"})
     await system.start()
     try:
         async with World(system, tmp_path, tmp_path / "none") as world:
@@ -96,7 +96,7 @@ async def test_what_a_killed_api_had_claimed_ahead_is_run_once_and_costs_no_atte
 async def test_a_backlog_is_taken_past_its_queue_and_a_killed_dispatcher_loses_nothing_of_it(
     tmp_path: Path,
 ) -> None:
-    system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "2"})
+    system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "4"})
     await system.start()
     try:
         async with World(system, tmp_path, tmp_path / "none") as world:

@@ -33,7 +33,6 @@ async def breaks(world: World, worker: HttpWorker, skill: str, times: int) -> No
         await worker.result(task, status="failure", error=BROKEN)
 
 
-@pytest.mark.timeout(60)
 async def test_a_worker_that_breaks_its_contracts_is_listed_lower_and_in_the_end_gets_nothing(
     world: World,
 ) -> None:
@@ -53,7 +52,6 @@ async def test_a_worker_that_breaks_its_contracts_is_listed_lower_and_in_the_end
     assert (await world.ended(job))["status"] == "succeeded"
 
 
-@pytest.mark.timeout(60)
 async def test_between_equals_the_better_reputation_gets_the_task(world: World) -> None:
     bad, good, skill = world.worker("bad"), world.worker("good"), world.named("echo")
     await bad.register(skill)

