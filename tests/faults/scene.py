@@ -134,7 +134,7 @@ async def report(system: System, job: UUID, **fields: Any) -> dict[str, Any]:
     """Send what a worker would send; the verdict."""
     nc = await reading.connect(system)
     try:
-        answer = await nc.request(f"report.{token(job)}", json.dumps(fields).encode(), timeout=5)
+        answer = await nc.request(f"report.{token(job)}", json.dumps(fields).encode(), timeout=30)
         verdict: dict[str, Any] = json.loads(answer.data)
         return verdict
     finally:

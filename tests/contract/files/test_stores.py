@@ -86,7 +86,7 @@ class TestS3(FilesContract):
 
     @pytest.fixture
     async def web(self) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             yield client
 
     def left_over(self, job: UUID) -> list[str]:
@@ -115,7 +115,7 @@ class TestS3(FilesContract):
             await stranger.put(key_of(job, "x"), body(1))
         assert "another" not in str(refused.value)
         assert SECRET_KEY not in repr(config)
-        async with httpx.AsyncClient() as web:
+        async with httpx.AsyncClient(timeout=60) as web:
             answer = await web.put(stranger.link(key_of(job, "x"), "PUT", 60), content=b"x")
         assert answer.status_code == 403
         assert await files.list(folder_of(job)) == []

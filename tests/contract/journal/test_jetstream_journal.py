@@ -131,4 +131,4 @@ class JetStreamTamper:
         await api(self._connection, "STREAM.PURGE.JOURNAL", {"filter": subject})
 
     async def forge(self, like: StoredCommit, n: int, raw: bytes) -> None:
-        await self._connection.request(commit_subject(like.kind, like.id, n, like.skill), raw, timeout=2)
+        await self._connection.request(commit_subject(like.kind, like.id, n, like.skill), raw, timeout=30)

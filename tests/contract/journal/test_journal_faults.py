@@ -264,7 +264,7 @@ async def test_a_closed_follower_leaves_no_consumer(journal: JetStreamJournal, s
 
     await follower.aclose()  # type: ignore[attr-defined]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await api(connection, "CONSUMER.NAMES.JOURNAL"))["consumers"]:
             await asyncio.sleep(0.01)
 

@@ -59,7 +59,7 @@ async def test_what_came_while_a_batch_was_handled_is_the_next_batch(
     assert [message.data for message in await anext(batches)] == [b"one"]
     for number in range(100):
         publisher.publish("news.2", b"%d" % number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while source.waiting < 100:
             await asyncio.sleep(0.001)
     assert [int(message.data) for message in await anext(batches)] == list(range(100))
@@ -69,7 +69,7 @@ async def test_a_batch_is_never_larger_than_asked_for(nats_server: NatsServer, p
     source = await SubjectSource.open(await nats_server.connect(), "news", largest=10)
     for _ in range(25):
         publisher.publish("news")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while source.waiting < 25:
             await asyncio.sleep(0.001)
     batches = source.batches()
@@ -90,7 +90,7 @@ async def test_a_group_shares_the_messages(nats_server: NatsServer, publisher: P
     two = await SubjectSource.open(await nats_server.connect(), "news", queue="group")
     for _ in range(200):
         publisher.publish("news")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while one.waiting + two.waiting < 200:
             await asyncio.sleep(0.001)
     assert one.waiting > 0
@@ -116,7 +116,7 @@ async def test_a_stopped_source_gives_what_it_has_and_ends(
     connection = await nats_server.connect()
     source = await SubjectSource.open(connection, "news")
     publisher.publish("news", b"last")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not source.waiting:
             await asyncio.sleep(0.001)
     await source.stop()

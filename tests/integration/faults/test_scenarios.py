@@ -108,7 +108,7 @@ async def test_a_running_job_that_is_cancelled_stops_and_its_worker_goes_on(tmp_
         await here.until(lambda: here.executions(job))
         answer = await here.client.post(f"/v1/jobs/{job}/cancel", json={"reason": "a change of mind"})
         assert answer.status_code == 200, answer.text
-        await here.until(lambda: here.executions(job)[0].ended_us, timeout=5)
+        await here.until(lambda: here.executions(job)[0].ended_us)
         after = await here.submit(skill="add", input={"x": 1, "seconds": 0})
         assert await here.ended(job, after) == ["JobCancelled", "JobSucceeded"]
         assert await here.violations() == []

@@ -60,12 +60,12 @@ async def test_news_from_the_journal_are_seen_at_once(journal: MemoryJournal) ->
     definitions = Definitions(journal, monotonic=Clock())
     await published_elsewhere(journal, "one")
     following = asyncio.create_task(forget_as_published(journal, definitions))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not journal._followers:
             await asyncio.sleep(0)
     assert (await definitions.find("a", "flow", None, None)).version == 1
     await published_elsewhere(journal, "two")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await definitions.find("a", "flow", None, None)).version != 2:
             await asyncio.sleep(0)
     following.cancel()

@@ -23,7 +23,7 @@ async def test_a_watch_sees_its_own_job_only() -> None:
         async with w.follower.watch(job) as watch:
             await w.succeed(other)
             await w.succeed(job)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 commits = await watch.next()
         assert {commit.id for commit in commits} == {job}
 
@@ -47,7 +47,7 @@ async def test_many_watches_share_one_follower() -> None:
 
         entered = asyncio.Semaphore(0)
         watchers = [asyncio.create_task(ended()) for _ in range(50)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for _ in watchers:
                 await entered.acquire()
             await w.succeed(job)
@@ -59,7 +59,7 @@ async def test_many_watches_share_one_follower() -> None:
 async def test_nothing_is_followed_when_nobody_watches() -> None:
     async with world() as w:
         job = await submitted(w)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             async with w.follower.watch(job):
                 while not w.journal._followers:
                     await asyncio.sleep(0)
@@ -73,7 +73,7 @@ async def test_a_reader_that_is_too_slow_is_let_go(monkeypatch: pytest.MonkeyPat
         job = await submitted(w)
         async with w.follower.watch(job) as watch:
             await w.succeed(job)  # two commits: the release and the result
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 with pytest.raises(WatchLost):
                     await watch.next()
 
@@ -105,7 +105,7 @@ async def test_closing_ends_a_following_that_lost_its_cancellation() -> None:
             yield []
 
         w.journal.follow = deaf  # type: ignore[method-assign]
-        async with asyncio.timeout(5), w.follower.watch(job):
+        async with asyncio.timeout(30), w.follower.watch(job):
             await asyncio.sleep(0)
             await w.follower.close()
         assert lost.is_set()
@@ -129,7 +129,7 @@ async def test_a_follower_that_broke_starts_again_for_the_next_watch(
         w.journal.follow = follow  # type: ignore[method-assign]
         async with w.follower.watch(job) as watch:
             await w.succeed(job)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert await watch.next()
 
 
@@ -182,7 +182,7 @@ async def test_a_wait_ends_when_the_server_stops() -> None:
             waiting = asyncio.create_task(ending.within(60, known=False))
             await asyncio.sleep(0)
             await w.follower.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert await waiting is None
 
 

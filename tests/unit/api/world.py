@@ -237,7 +237,7 @@ class World:
         serving = asyncio.create_task(self.server(scope, receive, sent.put))
         try:
             while True:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     message = await sent.get()
                 if message["type"] == "http.response.body":
                     if message.get("body"):

@@ -60,7 +60,7 @@ class Handling:
         await self.world.journal.append(Decision("job", id_, job.collect_events(), "client:test"))  # type: ignore[arg-type]
         self.world.tell_when_stored = True
         self.world.told()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 recorded = await self.world.journal.load(Job, id_)
                 assert recorded is not None

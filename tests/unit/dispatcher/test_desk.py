@@ -100,7 +100,7 @@ class World:
     async def ask(self, id: UUID, act: Callable[[Job, Facts], object]) -> Outcome:  # noqa: A002
         heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.desk.post(id, Command(act, heard.set_result))
-        return await asyncio.wait_for(heard, 5)
+        return await asyncio.wait_for(heard, 30)
 
     def told(self) -> None:
         """The journal tells the desk of all that it has not told yet."""
@@ -170,7 +170,7 @@ async def test_a_decision_from_before_the_start_is_followed_up(world: World) -> 
     await world.journal.append(Decision("job", id_, events, "before", recorded.tip))  # type: ignore[arg-type]
     world.desk.position = 1  # the first commit is older than where the journal goes on
     world.told()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.notes.followed != [id_]:
             await asyncio.sleep(0.01)
 

@@ -45,7 +45,7 @@ def world_with(looks: int) -> World:
 
 
 async def ended(world: World, id_: Any) -> Job:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             recorded = await world.journal.load(Job, id_)
             assert recorded is not None
@@ -68,7 +68,7 @@ async def test_a_job_whose_workflow_is_nowhere_fails_and_says_so(failures: list[
     assert str(job.error["message"]).startswith("the job cannot go on: ")
     assert "w (version 1)" in str(job.error["message"])
     assert world.topics(id_)[-2:] == ["TaskCancelled", "JobFailed"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(world.desk):
             await asyncio.sleep(0.01)
 
@@ -78,7 +78,7 @@ async def test_a_job_whose_workflow_comes_a_little_later_goes_on() -> None:
     world = world_with(5)
     id_ = await world.accept()
     world.told()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not world.notes.followed:
             await asyncio.sleep(0.01)
     assert world.notes.followed == [id_]

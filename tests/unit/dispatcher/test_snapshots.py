@@ -93,7 +93,7 @@ class World:
                 job.succeed(number, 1, "w", {"n": number}, facts)
 
         self.desk.post(id, Command(act, heard.set_result))
-        outcome = await asyncio.wait_for(heard, 5)
+        outcome = await asyncio.wait_for(heard, 30)
         assert isinstance(outcome, Done)
         return outcome.job
 

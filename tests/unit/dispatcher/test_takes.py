@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from services.dispatcher.flow import TAKERS_SECONDS, Flow
+from services.dispatcher import flow
+from services.dispatcher.flow import Flow
 from services.dispatcher.followup import FollowUp
 from services.dispatcher.releases import Releases
 from services.dispatcher.takes import Take, Takes
@@ -41,15 +42,18 @@ class Counter:
         """So many jobs whose task is held; nothing releases it before something is asked for."""
         jobs = [await self.world.accept(room=False, **spec) for _ in range(number)]
         self.releases.ready = False
+        held = self.flow.waiting("resize") + number
         self.world.told()
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while self.flow.waiting("resize") < held or self.releases._stale:
+                await asyncio.sleep(0)
         self.releases.ready = True
         return jobs
 
     async def ask(self, number: int = 1, **more: Any) -> list[dict[str, Any]]:
         given: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         self.takes.ask(Take("resize", "w1", number, **more), given.set_result)
-        return [json.loads(task) for task in await asyncio.wait_for(given, 5)]
+        return [json.loads(task) for task in await asyncio.wait_for(given, 30)]
 
 
 async def test_a_held_task_is_released_and_claimed_by_one_commit_that_no_queue_gets() -> None:
@@ -118,7 +122,7 @@ async def test_what_the_journal_could_not_take_is_held_again() -> None:
     counter.world.store_before_failing = False
     assert await counter.ask() == []
     assert counter.flow.in_flight("resize") == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while "TaskReleased" not in counter.world.topics(job):
             await asyncio.sleep(0.01)
 
@@ -154,15 +158,24 @@ async def test_what_was_taken_and_given_back_is_offered_again() -> None:
 
 
 @pytest.mark.parametrize("all_take", [True, False])
-async def test_the_queue_gets_what_nobody_asks_for_any_more(all_take: bool) -> None:
+async def test_the_queue_gets_what_nobody_asks_for_any_more(
+    all_take: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "TAKERS_SECONDS", 3600.0)
     counter = Counter(all_take=all_take)
     jobs = await counter.hold(3)
     await counter.ask()
     counter.releases.changed("resize")
-    await asyncio.sleep(0.05)
-    released = [job for job in jobs if "TaskReleased" in counter.world.topics(job)]
-    assert len(released) == (1 if all_take else 3)
-    async with asyncio.timeout(5 + TAKERS_SECONDS):
-        while not all("TaskReleased" in counter.world.topics(job) for job in jobs):
+
+    def released() -> int:
+        return sum("TaskReleased" in counter.world.topics(job) for job in jobs)
+
+    async with asyncio.timeout(30):
+        while released() < (1 if all_take else 3):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert released() == (1 if all_take else 3)
+        monkeypatch.setattr(flow, "TAKERS_SECONDS", 0.0)
+        while released() < 3:
             counter.releases.tick()
             await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ async def asks(*, tasks: int = 12) -> Inside:
     inside = Inside()
     await fast(inside, tasks=tasks)
     inside.holds = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not inside.takes:
             inside.members["w1"].concurrency = 100
             inside.hands.look(("echo",))
@@ -65,7 +65,7 @@ async def test_when_nothing_is_held_the_queue_is_asked_and_a_while_later_the_dis
     await settle()
     assert len(inside.takes) == 1
     assert inside.wanted["echo"] >= AT_ONCE
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(inside.takes) == 1:
             await asyncio.sleep(DRY_SECONDS / 10)
             inside.hands.ahead.took("w1")  # it is as fast as ever

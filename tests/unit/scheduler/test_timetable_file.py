@@ -42,7 +42,7 @@ async def watching(world: World, file: Path | None) -> AsyncIterator[Watched]:
         yield clockwork
     finally:
         stopping.set()
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -94,7 +94,9 @@ class Api:
 
 @pytest.fixture
 async def api(system: System) -> AsyncIterator[Api]:
-    async with httpx.AsyncClient(base_url=system.http, headers={"X-Client-Token": CLIENT_TOKEN}) as http:
+    async with httpx.AsyncClient(
+        base_url=system.http, headers={"X-Client-Token": CLIENT_TOKEN}, timeout=60
+    ) as http:
         yield Api(http)
 
 

@@ -98,7 +98,7 @@ async def working(system: System) -> AsyncIterator[tuple[AsyncClient, asyncio.Qu
     started = asyncio.Event()
     serving = asyncio.ensure_future(worker.serve(started))
     try:
-        async with asyncio.timeout(30), AsyncClient(system.http, CLIENT_TOKEN) as client:
+        async with asyncio.timeout(90), AsyncClient(system.http, CLIENT_TOKEN) as client:
             await started.wait()
             for name in ("orders", "apology", "versioned"):
                 await published(client, name)
@@ -166,7 +166,7 @@ async def tell(system: System, task: TaskContext, name: str, payload: Any) -> No
     try:
         said = {"task": task.task, "attempt": task.attempt, "worker": task.worker}
         body = msgspec.json.encode({"kind": "event", **said, "name": name, "payload": payload, "id": "e1"})
-        answer = await connection.request(report(task.job_id), body, timeout=5)
+        answer = await connection.request(report(task.job_id), body, timeout=30)
         assert msgspec.json.decode(answer.data) == {"verdict": "accepted"}
     finally:
         await disconnect(connection)

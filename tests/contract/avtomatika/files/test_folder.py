@@ -58,7 +58,7 @@ async def test_a_link_is_good_after_the_api_was_killed(client: httpx.AsyncClient
     url = (await client.get(f"{files}/upload?filename=b")).json()["url"]
     await system.kill("api")
     await system.until_serving()
-    async with httpx.AsyncClient(base_url=system.http) as anybody:
+    async with httpx.AsyncClient(base_url=system.http, timeout=60) as anybody:
         assert (await anybody.get(location)).content == b"hello"
         assert (await anybody.put(url, content=b"x")).status_code == 200
         assert (await anybody.get(location.replace("a%20b", "b"))).status_code == 403

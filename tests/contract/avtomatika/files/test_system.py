@@ -129,7 +129,7 @@ async def test_clients_put_and_get_files_by_links_and_through_us(
     uri = f"s3://{BUCKET}/jobs/{job}/in/text.txt"
     assert (put.status_code, put.json()) == (200, {"status": "uploaded", "s3_uri": uri})
     told = (await client.get(f"{files}/upload?filename=b c.bin&expires_in=60")).json()
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=60) as anybody:
         assert (await anybody.put(told["url"], content=b"\0" * 1000)).status_code == 200
         for name, content in (("in/text.txt", b"hello"), ("b%20c.bin", b"\0" * 1000)):
             found = await client.get(f"{files}/download/{name}")
