@@ -2,8 +2,17 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 from tests.support.nats import nats_server, synced_nats_server
 from tests.support.system import daybook_system
+
+# What hypothesis tries is the same each time, and the clock decides nothing: an example may be slow because
+# the machine is. `pytest --hypothesis-profile=search` tries others, to find what nobody has found yet.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _UNTIMED)
+settings.register_profile("daybook", _UNTIMED, derandomize=True)
+settings.load_profile("daybook")
 
 __all__ = ["daybook_system", "nats_server", "synced_nats_server"]
 

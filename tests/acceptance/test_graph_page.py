@@ -58,7 +58,7 @@ async def begin(client: httpx.AsyncClient, given: Any) -> str:
 
 
 async def until(client: httpx.AsyncClient, job: str, *statuses: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found: dict[str, Any] = (await client.get(f"/v1/jobs/{job}")).json()
             if found.get("status") in statuses:

@@ -41,10 +41,10 @@ async def test_a_bare_worker_runs_fresh_and_claimed_tasks(daybook_system: System
     async with AsyncClient(daybook_system.http, CLIENT_TOKEN) as client:
         early = [await client.submit(skill="reverse", input={"text": f"early {n}"}) for n in range(3)]
         for number, submitted in enumerate(early):
-            job = await client.wait(submitted.job_id, timeout=30)
+            job = await client.wait(submitted.job_id, timeout=60)
             assert job.output == {"text": f"{number} ylrae"}
-        fresh = await client.run(skill="reverse", input={"text": "fresh"}, timeout=30)
-        wrong = await client.run(skill="reverse", input={}, timeout=30)
+        fresh = await client.run(skill="reverse", input={"text": "fresh"}, timeout=60)
+        wrong = await client.run(skill="reverse", input={}, timeout=60)
         workers = await client.workers()
     assert (fresh.status, fresh.output) == ("succeeded", {"text": "hserf"})
     assert (wrong.status, wrong.error and wrong.error["kind"]) == ("failed", "invalid_input")
@@ -59,7 +59,7 @@ async def test_a_bare_worker_drops_a_task_that_was_cancelled_while_it_waited(day
             sys.executable, "-I", str(WORKER), env={"NATS_URL": daybook_system.nats, "TOKEN": WORKER_TOKEN}
         )
         try:
-            after = await client.run(skill="reverse", input={"text": "after"}, timeout=30)
+            after = await client.run(skill="reverse", input={"text": "after"}, timeout=60)
         finally:
             process.kill()
             await process.wait()

@@ -47,13 +47,13 @@ async def main() -> None:
     nc = await nats.connect(os.environ["NATS_URL"], user="worker", password=os.environ["TOKEN"])
     me = f"worker.{token(uuid.uuid5(WORKERS, NAME))}"
     hello = {"name": NAME, "skills": ["reverse"], "concurrency": 1, "instance": str(uuid.uuid4())}
-    answer = await nc.request(f"{me}.hello", json.dumps(hello).encode(), timeout=5)
+    answer = await nc.request(f"{me}.hello", json.dumps(hello).encode(), timeout=30)
     pull = "$JS.API.CONSUMER.MSG.NEXT.JOURNAL." + json.loads(answer.data)["queues"][0]["consumer"]
     tasks = await nc.subscribe(nc.new_inbox())
     while True:
         await nc.publish(f"{me}.beat", json.dumps(hello).encode())
         await nc.publish(pull, b'{"batch": 1, "expires": 4000000000}', reply=tasks.subject)
-        if (msg := await tasks.next_msg(timeout=10)).reply:  # without a reply it says: no task now
+        if (msg := await tasks.next_msg(timeout=60)).reply:  # without a reply it says: no task now
             await work(nc, msg)
 
 

@@ -57,7 +57,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
     folder.mkdir()
     (folder / "order.py").write_text(CODE)
     (folder / "broken.py").write_text("import nothing_of_that_name")
-    environment = {"DAYBOOK_HANDLER_TIME_LIMIT_SECONDS": "0.5"}
+    environment = {"DAYBOOK_HANDLER_TIME_LIMIT_SECONDS": "2"}
     system = System(tmp_path / "data", environment, "--blueprints", str(folder))
     try:
         await system.start()
@@ -85,7 +85,7 @@ async def working(system: System) -> AsyncIterator[AsyncClient]:
     started = asyncio.Event()
     serving = asyncio.ensure_future(worker.serve(started))
     try:
-        async with asyncio.timeout(20), AsyncClient(system.http, CLIENT_TOKEN) as client:
+        async with asyncio.timeout(120), AsyncClient(system.http, CLIENT_TOKEN) as client:
             await started.wait()
             await published(client, "order")
             yield client

@@ -21,10 +21,10 @@ async def test_the_example_reports_on_the_fables(daybook_system: System) -> None
         async with AsyncClient(daybook_system.http, CLIENT_TOKEN) as client:
             published = await client.publish_workflow(WORKFLOW, GRAPH)
             again = await client.publish_workflow(WORKFLOW, GRAPH)
-            job = await client.run(WORKFLOW, INPUT, timeout=30)
+            job = await client.run(WORKFLOW, INPUT, timeout=60)
             released = [e.data["skill"] for e in await client.history(job.job_id) if e.type == "TaskReleased"]
         worker.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             assert await worker.wait() == 0
     finally:
         if worker.returncode is None:

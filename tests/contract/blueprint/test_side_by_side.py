@@ -13,11 +13,11 @@ from tests.contract.blueprint.orders import VIEW, asked
 
 
 async def test_a_handler_that_never_ends_is_killed_at_its_time_limit(folder: Path) -> None:
-    host = HandlerHost(folder, time_limit_seconds=0.3)
+    host = HandlerHost(folder, time_limit_seconds=1.2)
     try:
         action = await host.run("order", "check", asked("pid"))
         assert isinstance(action, GoTo)
-        with pytest.raises(HandlerFailed, match=r"no answer within 0\.3 s") as caught:
+        with pytest.raises(HandlerFailed, match=r"no answer within 1\.2 s") as caught:
             await host.run("order", "check", asked("loop"))
         assert caught.value.error.kind == "timeout"
         assert not psutil.pid_exists(action.payload)
@@ -108,7 +108,7 @@ async def test_only_so_many_are_under_way(waiting: Path) -> None:
 
 
 async def test_a_coroutine_that_is_too_late_is_cancelled_and_its_process_lives(waiting: Path) -> None:
-    host = HandlerHost(waiting, time_limit_seconds=0.3)
+    host = HandlerHost(waiting, time_limit_seconds=1.2)
     try:
         pid = (await outcome(host, "look"))[1]
         assert await outcome(host, "linger") == "handler_timeout"
@@ -149,7 +149,7 @@ async def test_what_ends_its_process_fails_alone(waiting: Path, word: str, code:
 
 
 async def test_time_is_counted_from_when_a_function_begins(waiting: Path) -> None:
-    host = HandlerHost(waiting, time_limit_seconds=1.0)
+    host = HandlerHost(waiting, time_limit_seconds=1.8)
     try:
         view = {**VIEW, "input": {"seconds": 0.4}}
         actions = await asyncio.gather(*(host.run("plain", "slowly", view) for _ in range(5)))
@@ -169,7 +169,7 @@ async def test_a_reload_lets_runs_under_way_end_as_they_began(waiting: Path) -> 
         action = await slow
         assert isinstance(action, GoTo)
         assert action.payload == pid
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while psutil.pid_exists(pid):
                 await asyncio.sleep(0.02)
     finally:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.dispatcher.test_jobs import publish, submit, until_status
 from tests.support.system import System
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 ITERATIONS = 2_000
 USED = re.compile(r"job (\S+): (\d+) commits since its snapshot at version (\d+)")

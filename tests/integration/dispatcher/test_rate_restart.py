@@ -11,7 +11,7 @@ import pytest
 from tests.integration.dispatcher.test_jobs import submit, until_status
 from tests.support.system import System
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 WINDOW = 16.0
 LIMIT = 3

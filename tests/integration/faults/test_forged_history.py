@@ -9,7 +9,7 @@ from tests.faults import forging
 from tests.faults.reading import JournalReader
 from tests.faults.scene import Scene, rules, scene
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
 def _another_output(body: dict[str, Any]) -> None:

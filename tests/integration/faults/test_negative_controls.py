@@ -23,7 +23,7 @@ from tests.faults.reading import JournalReader
 from tests.faults.scene import Scene, report, rules, scene
 from tests.support.system import ROOT
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("names", [["results_are_always_news"], []], ids=["off", "on"])

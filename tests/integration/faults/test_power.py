@@ -20,7 +20,7 @@ from tests.faults.run import SHORTER, Plan, run
 from tests.faults.scene import rules
 from tests.support.system import ROOT
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 REFUSAL = refusal()
 needs_a_disk = pytest.mark.skipif(REFUSAL is not None, reason=f"power cannot be cut here: {REFUSAL}")
 

@@ -14,7 +14,7 @@ from tests.faults.injections import injected
 from tests.faults.ledger import Ledger
 from tests.faults.scene import Scene, scene
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
 async def test_a_dead_supervisor_leaves_nothing_behind_and_the_next_one_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.nemesis import TARGETS
 from tests.faults.run import SHORTER, Plan, run
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("workers", ["native", "sdk"])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.system import CLIENT_TOKEN, System, SystemFailedError
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 BLUEPRINT = """
 from daybook import Blueprint

@@ -9,7 +9,7 @@ from tests.contract.avtomatika.transcripts.comparing import recording
 from tests.contract.avtomatika.transcripts.stage import Stage
 from tests.contract.avtomatika.transcripts.test_workers import exchanges, replayed
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 JOBS, MISC = "06_client_submit_get", "07_client_misc"
 Exchange = dict[str, Any]

@@ -9,7 +9,7 @@ from tests.contract.avtomatika.transcripts.deviations import expected
 from tests.contract.avtomatika.transcripts.stage import Stage
 from tests.contract.avtomatika.transcripts.status_codes import REQUESTS
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 FILE = "09_worker_api_status_codes"
 BY_ITS_CLIENT = "job"

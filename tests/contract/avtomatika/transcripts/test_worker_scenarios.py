@@ -18,7 +18,7 @@ from tests.contract.avtomatika.transcripts.comparing import recording
 from tests.contract.avtomatika.transcripts.stage import Stage, signed
 from tests.support.system import WORKER_TOKEN
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 SCENARIOS = recording("08_worker_vs_stub")
 CANCELLING = next(scenario for scenario in SCENARIOS if scenario["name"] == "cancel_hb")

@@ -12,7 +12,7 @@ from tests.contract.avtomatika.transcripts.deviations import expected
 from tests.contract.avtomatika.transcripts.stage import Stage, signed
 from tests.support.system import WORKER_TOKEN
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 Exchange = dict[str, Any]
 

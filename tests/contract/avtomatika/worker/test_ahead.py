@@ -40,7 +40,6 @@ async def histories(world: World, jobs: list[str]) -> list[dict[str, list[dict[s
     return found
 
 
-@pytest.mark.timeout(120)
 async def test_what_lies_ready_for_a_worker_that_goes_is_for_the_next_in_the_same_attempt(
     world: World,
 ) -> None:
@@ -64,7 +63,6 @@ async def test_what_lies_ready_for_a_worker_that_goes_is_for_the_next_in_the_sam
         await first.register(skill)
 
 
-@pytest.mark.timeout(150)
 async def test_what_a_killed_api_had_claimed_ahead_is_run_once_and_costs_no_attempt(tmp_path: Path) -> None:
     system = System(tmp_path / "data", {"DAYBOOK_LEASE_SECONDS": "4"})
     await system.start()
@@ -92,7 +90,6 @@ async def test_what_a_killed_api_had_claimed_ahead_is_run_once_and_costs_no_atte
         system.destroy()
 
 
-@pytest.mark.timeout(150)
 async def test_a_backlog_is_taken_past_its_queue_and_a_killed_dispatcher_loses_nothing_of_it(
     tmp_path: Path,
 ) -> None:
@@ -119,7 +116,6 @@ async def test_a_backlog_is_taken_past_its_queue_and_a_killed_dispatcher_loses_n
         system.destroy()
 
 
-@pytest.mark.timeout(120)
 async def test_a_backlog_is_shared_with_a_worker_that_pulls_from_the_queue(world: World) -> None:
     fast, skill = world.worker("fast"), world.named("echo")
     done: list[int] = []

@@ -14,7 +14,6 @@ WORKERS, EACH, JOBS = 20, 25, 5
 HELD_SECONDS = 8.0
 
 
-@pytest.mark.timeout(120)
 async def test_held_polls_are_answered_at_once_when_work_comes_and_with_nothing_at_their_time(
     world: World,
 ) -> None:
