@@ -75,7 +75,7 @@ async def alice(system: System) -> AsyncIterator[httpx.AsyncClient]:
 
 def client_of(system: System, token: str | None) -> httpx.AsyncClient:
     headers = {} if token is None else {"X-Client-Token": token}
-    return httpx.AsyncClient(base_url=system.http, headers=headers, timeout=40)
+    return httpx.AsyncClient(base_url=system.http, headers=headers, timeout=90)
 
 
 async def submitted(client: httpx.AsyncClient, **body: Any) -> str:
@@ -86,7 +86,7 @@ async def submitted(client: httpx.AsyncClient, **body: Any) -> str:
 
 
 async def until_status(client: httpx.AsyncClient, job: str, status: str) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             state: dict[str, Any] = (await client.get(f"/api/v1/jobs/{job}")).json()
             if state["status"] == status:
@@ -240,4 +240,7 @@ async def test_development_can_throw_everything_away(system: System, alice: http
     assert (await alice.get("/api/v1/dashboard")).json()["jobs"] == {"queued": 0}
     again = await submitted(alice)
     await until_status(alice, again, "finished")
-    assert [event["job_id"] for event in (await alice.get("/api/v1/jobs")).json()] == [again]
+    async with asyncio.timeout(60):  # the list is of rows, which follow
+        while not (listed := (await alice.get("/api/v1/jobs")).json()):
+            await asyncio.sleep(0.02)
+    assert [event["job_id"] for event in listed] == [again]

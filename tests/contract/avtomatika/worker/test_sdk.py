@@ -72,7 +72,7 @@ async def test_a_cancelled_job_stops_the_task_in_the_sdk(world: World, sockets: 
         await world.cancel(job)
         stopped = await world.until_noted("cancelled")
         assert stopped["cancelled"] == begun["begun"]
-        assert (await world.job(job))["status"] == "cancelled"
+        assert (await world.ended(job))["status"] == "cancelled"
 
 
 async def test_a_task_longer_than_its_lease_is_kept_by_heartbeats(world: World) -> None:

@@ -152,7 +152,7 @@ async def test_a_result_of_a_cancelled_job_is_told_so_and_so_is_the_next_heartbe
         await asyncio.sleep(0.05)
     assert told["cancel_task_ids"] == [task["task_id"]]
     assert (await worker.result(task, status="cancelled"))["reason"] == "cancelled"
-    assert (await world.job(job))["status"] == "cancelled"
+    assert (await world.ended(job))["status"] == "cancelled"
 
 
 async def test_a_worker_of_two_systems_is_not_told_to_stop_the_tasks_of_the_other(world: World) -> None:
