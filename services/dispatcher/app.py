@@ -134,7 +134,7 @@ async def main(settings: Settings, process: Process) -> None:
         await publisher.stop()
         if asked is not None:
             await connection.publish(asked, b"{}")
-            await connection.flush()
+            await connection.settle()
     finally:
         await disconnect(connection)
 

@@ -116,7 +116,7 @@ async def test_a_past_with_too_many_releases_is_cut_off(
 async def test_no_consumer_is_left_behind(connection: Connection, journal: JetStreamJournal) -> None:
     await accept(journal)
     await recent(connection)
-    await connection.flush()
+    await connection.settle()
     assert (await api(connection, "STREAM.INFO.JOURNAL"))["state"]["consumer_count"] == 0
 
 

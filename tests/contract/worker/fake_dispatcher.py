@@ -52,7 +52,7 @@ class FakeDispatcher:
         await dispatcher.connection.subscribe(subjects.HELLOS, cb=dispatcher._on_hello)
         await dispatcher.connection.subscribe(subjects.BEATS, cb=dispatcher._on_beat)
         await dispatcher.connection.subscribe(subjects.REPORTS, cb=dispatcher._on_report)
-        await dispatcher.connection.flush()
+        await dispatcher.connection.settle()
         return dispatcher
 
     async def release(

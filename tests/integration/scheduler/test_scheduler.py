@@ -41,7 +41,7 @@ async def test_a_command_that_nobody_hears_is_told_from_one_without_an_answer(
             await message.respond(body)  # type: ignore[attr-defined]
 
     await listener.subscribe(subjects.command(JOB), cb=answer)
-    await listener.flush()
+    await listener.settle()
     with pytest.raises(DispatcherSilent) as silent:
         await BrokerDispatcher(publisher, seconds=0.2).ask(JOB, {"command": "expire"})
     assert not isinstance(silent.value, NoDispatcher)
@@ -64,7 +64,7 @@ async def test_the_process_serves_before_there_are_rows_and_asks_once_there_are(
         await message.respond(b'{"ok":true,"changed":true}')  # type: ignore[attr-defined]
 
     await listener.subscribe("command.*", cb=take)
-    await listener.flush()
+    await listener.settle()
     environment = {
         **os.environ,
         "DAYBOOK_DATA": str(tmp_path),
