@@ -65,7 +65,7 @@ def flip_a_bit(system: System, text: bytes) -> Path:
 
 
 async def _api(nc: Client, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer = await nc.request(f"$JS.API.{call}", json.dumps(body or {}).encode(), timeout=5)
+    answer = await nc.request(f"$JS.API.{call}", json.dumps(body or {}).encode(), timeout=30)
     content: dict[str, Any] = json.loads(answer.data)
     assert "error" not in content, content["error"]
     return content

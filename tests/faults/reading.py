@@ -43,7 +43,7 @@ class JournalReader:
                 "journal.>", stream=STREAM, ordered_consumer=True, config=config
             )
             while True:
-                message = await subscription.next_msg(timeout=5)
+                message = await subscription.next_msg(timeout=30)
                 sequence = message.metadata.sequence.stream
                 self._take(sequence, message.subject, message.data)
                 if sequence >= last:
@@ -82,7 +82,7 @@ async def projected(system: System) -> int:
     """The sequence up to which the projector has come; 0 when it does not answer."""
     nc = await connect(system)
     try:
-        answer = await nc.request("projector.command", b'{"command":"status"}', timeout=2)
+        answer = await nc.request("projector.command", b'{"command":"status"}', timeout=10)
         return int(json.loads(answer.data)["position"])
     except (TimeoutError, NatsError):
         return 0
@@ -93,5 +93,5 @@ async def projected(system: System) -> int:
 async def connect(system: System) -> Client:
     """A plain connection with all rights, which gives up at the first trouble."""
     return await nats.connect(
-        system.nats, user="daybook", password=system.nats_password, allow_reconnect=False, connect_timeout=5
+        system.nats, user="daybook", password=system.nats_password, allow_reconnect=False, connect_timeout=30
     )

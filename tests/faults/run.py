@@ -111,7 +111,7 @@ async def run(plan: Plan, folder: Path, tell: Tell = lambda phase, done, total: 
         await reader.catch_up()
         await _until_projected(system, reader)
         await timed(seconds, "until it had stopped", system.stop())
-        orphans = nemesis.orphans + await system.until_gone(2)
+        orphans = nemesis.orphans + await system.until_gone(20)
         compared = rows.compare(system.data, reader.messages, folder / "rebuilt")
     evidence = Evidence(
         history=reader.history(),

@@ -60,7 +60,7 @@ class Scene:
         answer = await self.client.get(f"/v1/jobs/{job}")
         return str(answer.json()["status"]) if answer.status_code == 200 else "unknown"
 
-    async def ended(self, *jobs: UUID, timeout: float = 30.0) -> list[str]:
+    async def ended(self, *jobs: UUID, timeout: float = 90.0) -> list[str]:
         """Wait for jobs to end by the journal; their terminal events."""
         reader = JournalReader(self.system)
 
@@ -72,7 +72,7 @@ class Scene:
         ends = reader.history().ends
         return [ends[job][0].topic for job in jobs]
 
-    async def until(self, holds: Callable[[], Any], timeout: float = 20.0) -> Any:
+    async def until(self, holds: Callable[[], Any], timeout: float = 60.0) -> Any:
         """Wait until `holds()`, awaited if need be, is true; what it answered."""
         deadline = time.monotonic() + timeout
         while True:
@@ -84,7 +84,7 @@ class Scene:
             assert time.monotonic() < deadline, f"nothing after {timeout:g} s:\n{self.last_words()}"
             await asyncio.sleep(0.05)
 
-    async def until_queues_are_empty(self, timeout: float = 30.0) -> None:
+    async def until_queues_are_empty(self, timeout: float = 90.0) -> None:
         """Wait until no queue holds a message that waits or is not acknowledged."""
 
         async def empty() -> bool:

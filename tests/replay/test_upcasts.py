@@ -77,7 +77,7 @@ async def followed(publisher: Publisher, codec: Codec, number: int) -> list[Stor
     journal = JetStreamJournal(publisher, codec, sync_always=False)
     follower = journal.follow(0)
     commits: list[StoredCommit] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(commits) < number:
             commits += await anext(follower)
     await follower.aclose()  # type: ignore[attr-defined]  # it is an async generator

@@ -62,12 +62,12 @@ class System:
         """The password of the user `daybook`, which the broker's folder holds."""
         return next(self.data.rglob("daybook.password")).read_text()
 
-    def client(self, token: str = CLIENT_TOKEN, timeout: float = 10.0) -> httpx.AsyncClient:
+    def client(self, token: str = CLIENT_TOKEN, timeout: float = 40.0) -> httpx.AsyncClient:
         """An HTTP client with the client token. The caller closes it."""
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(base_url=self.http, headers=headers, timeout=timeout)
 
-    async def start(self, timeout: float = 40.0) -> None:
+    async def start(self, timeout: float = 90.0) -> None:
         """Start `daybook up` and wait until every process serves. Raises SystemFailedError."""
         command = [*self.command, "--data", str(self.data)]
         command += ["--http", f"127.0.0.1:{self.http_port}", "--grpc", f"127.0.0.1:{self.grpc_port}"]
@@ -83,7 +83,7 @@ class System:
         if process.poll() is not None:
             raise SystemFailedError(f"daybook up ended with {process.returncode}:\n{self.last_words()}")
 
-    async def stop(self, timeout: float = 15.0) -> float:
+    async def stop(self, timeout: float = 45.0) -> float:
         """End it by SIGTERM; the seconds that took. SystemFailedError unless it exits with 0 in time."""
         assert self._process is not None
         begun = time.monotonic()
@@ -117,14 +117,14 @@ class System:
                     return int(process.pid)
         return None
 
-    async def living(self, role: str, timeout: float = 20.0) -> int:
+    async def living(self, role: str, timeout: float = 60.0) -> int:
         """The process id of a role, waiting for it to be there if it is down. Raises SystemFailedError."""
         await self.until(lambda: self.find(role) is not None, timeout)
         pid = self.find(role)
         assert pid is not None
         return pid
 
-    async def kill(self, role: str, timeout: float = 20.0) -> int:
+    async def kill(self, role: str, timeout: float = 60.0) -> int:
         """kill -9 the process of a role, waiting for it to be there if it is down; its process id."""
         pid = await self.living(role, timeout)
         os.kill(pid, signal.SIGKILL)
@@ -133,13 +133,13 @@ class System:
             self._process.wait()
         return pid
 
-    async def until_gone(self, timeout: float = 10.0) -> list[str]:
+    async def until_gone(self, timeout: float = 30.0) -> list[str]:
         """Wait until no process is left; those that are left when time runs out, as "pid command"."""
         with suppress(SystemFailedError):
             await self.until(lambda: not self.processes(), timeout)
         return [described(process) for process in self.processes()]
 
-    async def until_serving(self, timeout: float = 30.0) -> None:
+    async def until_serving(self, timeout: float = 90.0) -> None:
         """Wait until the API says that everything it needs is there."""
         async with self.client(timeout=2.0) as client:
 

@@ -102,7 +102,7 @@ async def test_a_broken_line_is_told_at_once_and_the_journal_goes_on_when_it_is_
     book, other = new_id(), new_id()
     proxy.swallow_answers = True
     waiting = asyncio.ensure_future(append(behind_proxy, book, opened(book, NOON)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await proxy.swallowed.wait()
         await proxy.cut()
         with pytest.raises(UnknownOutcome):
@@ -220,11 +220,11 @@ async def test_a_follower_misses_nothing_when_only_its_line_breaks(
     proxy.swallow_answers = True
     for book in books[1:]:
         await append(journal, book, opened(book, NOON))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await proxy.swallowed.wait()
     await proxy.cut()
 
-    async with asyncio.timeout(10):  # nothing more is written that would show the gap
+    async with asyncio.timeout(30):  # nothing more is written that would show the gap
         assert [commit.id for commit in await take(follower, 5)] == books[1:]
     await follower.aclose()  # type: ignore[attr-defined]
 

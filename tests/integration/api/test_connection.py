@@ -23,7 +23,7 @@ async def connected(data: Path, w: World) -> AsyncIterator[Streams]:
     address = f"127.0.0.1:{free_port()}"
     settings, process = Settings.from_env(data=data, http=address), Process("api", data)
     serving = asyncio.create_task(serve(w.parts, settings, process))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not process.ready_file.exists():
             await asyncio.sleep(0.01)
     host, port = address.split(":")
@@ -33,13 +33,13 @@ async def connected(data: Path, w: World) -> AsyncIterator[Streams]:
     finally:
         writer.close()
         process.stopping.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await serving
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """The status and body of the next answer on a connection."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(
             int(line.split(b":")[1])

@@ -48,7 +48,7 @@ async def api_process(
 
 
 async def until_ready(data: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not ready_file(data, "api").exists():
             await asyncio.sleep(0.02)
 
@@ -68,15 +68,15 @@ async def test_it_stops_when_told_although_somebody_listens(nats_server: NatsSer
             lines = answer.aiter_lines()
             assert await anext(lines) == "event: JobAccepted"
             connection = await nats_server.connect()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await api(connection, "STREAM.INFO.JOURNAL"))["state"]["last_seq"] < 2:
                     await asyncio.sleep(0.02)  # until the second job is accepted, and waited for
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(40):
                 rest = [line async for line in lines]
         assert rest
         assert (await waiting).status_code == 202
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             assert await process.wait() == 0
         assert not ready_file(tmp_path, "api").exists()
 
@@ -84,7 +84,7 @@ async def test_it_stops_when_told_although_somebody_listens(nats_server: NatsSer
 async def test_a_taken_port_is_told_and_ends_it(nats_server: NatsServer, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with api_process(nats_server, tmp_path, taken.getsockname()[1]) as process:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 _, errors = await process.communicate()
             assert process.returncode == 1
             assert b"Address already in use" in errors
@@ -107,7 +107,7 @@ async def test_it_serves_through_an_outage_of_the_broker(nats_server: NatsServer
         assert (await client.get("/readyz")).status_code == 503
         nats_server.server.start()
         await nats_server.server.wait_ready()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (
                 answer := await client.post("/v1/jobs", json={"skill": "s"}, headers={"Idempotency-Key": "k"})
             ).status_code != 202:

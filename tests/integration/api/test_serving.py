@@ -60,7 +60,7 @@ class Served:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lanes.Lanes, "heard", heard)
             self.publisher.publish(subjects.LANES, orjson.dumps({"as_of": sequence, "lanes": {skill: room}}))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await told.wait()
 
     async def succeed(self, job: str, output: int) -> int:
@@ -107,7 +107,7 @@ async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) 
     journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=False)
     headers = {"Authorization": f"Bearer {settings.client_token}"}
     async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, timeout=40) as client:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(process.ready_file.exists() for process in made.values()):
                 await asyncio.sleep(0.01)
         try:

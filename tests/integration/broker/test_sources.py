@@ -23,7 +23,7 @@ GATHER = (0.0, 0.01)
 
 async def take(batches: AsyncIterator[list[Message]], number: int) -> list[Message]:
     messages: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(messages) < number:
             messages += await anext(batches)
     assert len(messages) == number
@@ -128,7 +128,7 @@ async def test_a_core_source_goes_on_after_a_restart(nats_server: NatsServer, pu
     source = await SubjectSource.open(connection, "news")
     batches = source.batches()
     await nats_server.restart()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not source.waiting:
             publisher.publish("news", b"again")
             await asyncio.sleep(0.01)

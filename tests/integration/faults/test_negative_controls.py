@@ -54,9 +54,9 @@ async def test_without_expected_versions_two_dispatchers_tear_histories_apart(
             await here.until(serves)
             jobs = [await here.submit(workflow="ten", input={"x": x}) for x in range(20)]
             if names:
-                await here.until(torn, timeout=30)
+                await here.until(torn, timeout=120)
             else:
-                await here.ended(*jobs, timeout=60)
+                await here.ended(*jobs, timeout=120)
         found = rules(await here.violations())
     assert ("history_is_whole" in found) is bool(names), found
 

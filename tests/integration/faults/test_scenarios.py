@@ -21,7 +21,7 @@ async def test_a_dead_supervisor_leaves_nothing_behind_and_the_next_one_goes_on(
     async with scene(tmp_path) as here:
         job = await here.submit(skill="add", input={"x": 1})
         await here.system.kill("supervisor")
-        assert await here.system.until_gone(10) == []
+        assert await here.system.until_gone() == []
         await here.system.start()
         here.worker()
         assert await here.ended(job) == ["JobSucceeded"]
@@ -38,7 +38,7 @@ async def test_a_task_whose_worker_dies_runs_again_elsewhere(tmp_path: Path, sec
         await asyncio.sleep(seconds_in)
         here.worker("second")
         first.kill()
-        assert await here.ended(job, timeout=40) == ["JobSucceeded"]
+        assert await here.ended(job, timeout=120) == ["JobSucceeded"]
         assert [run.worker for run in here.executions(job)] == ["first", "second"]
 
 
@@ -49,7 +49,7 @@ async def test_a_worker_that_stood_still_past_its_lease_comes_back_to_a_refusal(
         await here.until(lambda: here.executions(job))
         first.pause()
         here.worker("second")
-        assert await here.ended(job, timeout=40) == ["JobSucceeded"]
+        assert await here.ended(job, timeout=120) == ["JobSucceeded"]
         first.resume()
         await here.until(lambda: all(run.ended_us for run in here.executions(job)))
         await here.until_queues_are_empty()
@@ -127,7 +127,7 @@ async def test_a_concurrency_key_is_never_exceeded_while_the_dispatcher_is_kille
         for done in (10, 25, 40):
             await here.until(_ran(here, done))
             await here.system.kill("dispatcher")
-        ends = await here.ended(*jobs, timeout=60)
+        ends = await here.ended(*jobs, timeout=120)
         assert set(ends) == {"JobSucceeded"}
         assert most_at_once(here.executions()) == 5
         assert await here.violations() == []
@@ -138,7 +138,7 @@ async def test_a_backlog_is_served_by_urgency_and_in_turn_between_tenants(tmp_pa
     async with scene(tmp_path, backlog.ENVIRONMENT) as here:
         jobs = await backlog.fill(here, 600, seed=7)
         here.worker(concurrency=1)
-        await here.ended(*jobs, timeout=60)
+        await here.ended(*jobs, timeout=120)
         assert backlog.problems(jobs, here.executions()) == []
         assert await here.violations() == []
 

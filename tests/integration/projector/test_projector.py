@@ -33,7 +33,7 @@ class Told:
         self._news.set()
 
     async def reached(self, position: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while position not in self.positions:
                 self._news.clear()
                 await self._news.wait()
@@ -169,7 +169,7 @@ async def test_starting_over_leaves_no_old_row_and_misses_no_new_one(tmp_path: P
     running = asyncio.create_task(projector.run())
     await told.reached(2)
     journal.commits.clear()  # emptied; the sequences go on
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await projector.start_over()
     with_rows = database.reader()
     assert queries.counts(with_rows) == {}

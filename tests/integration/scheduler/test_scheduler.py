@@ -77,7 +77,7 @@ async def test_the_process_serves_before_there_are_rows_and_asks_once_there_are(
     )
     try:
         ready = tmp_path / "run" / "scheduler.ready"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not ready.exists():
                 await asyncio.sleep(0.02)
         _store_due_job(tmp_path)

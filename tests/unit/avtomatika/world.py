@@ -190,7 +190,7 @@ async def world(tmp_path: Path, **settings: Any) -> AsyncIterator[World]:
         following = asyncio.create_task(made.endpoints.run())
         try:
             await made.publish()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while await made.endpoints.find("default", "v1", "jobs/flow") is None:
                     pass  # it waits
             yield made

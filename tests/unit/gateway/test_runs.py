@@ -179,7 +179,7 @@ async def test_deliveries_that_are_done_with_are_answered_together() -> None:
         assert given(poll).task.key == key(number)
         inside.runs.settled(inside.runs.get(key(number)))  # type: ignore[arg-type]  # it is there
     assert inside.sent == []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(inside.sent) < 2:
             await asyncio.sleep(0.01)
     assert inside.sent == [(ack, b"+ACK") for ack in acks]

@@ -46,7 +46,7 @@ async def watching(world: World, file: Path | None) -> AsyncIterator[Watched]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.01)
 

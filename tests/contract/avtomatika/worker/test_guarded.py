@@ -169,7 +169,7 @@ async def until_counted(system: System, client: str, number: int) -> None:
     try:
         counters = Counters(await Publisher.start(connection))
         subject = subject_of(datetime.now(UTC).strftime("%Y-%m"), client)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await counters.value(subject) != number:
                 await asyncio.sleep(0.02)
     finally:
