@@ -60,7 +60,8 @@ def read_executions(path: Path) -> list[Execution]:
         return []
     starts: dict[tuple[int, int], dict[str, object]] = {}
     ends: dict[tuple[int, int], int] = {}
-    for text in path.read_text().splitlines():
+    written = path.read_text()
+    for text in written[: written.rfind("\n") + 1].splitlines():  # the last line may be on its way
         line = json.loads(text)
         which = (line["pid"], line["run"])
         if line["what"] == "start":
