@@ -39,7 +39,7 @@ class JetStreamContract(JournalContract):
 
     @pytest.fixture
     async def journal(self, connection: Connection) -> JetStreamJournal:
-        journal = await JetStreamJournal.open(connection, EVENTS, KINDS)
+        journal = await JetStreamJournal.open(connection, EVENTS, KINDS, timeout=60)
         assert journal.sync_always == (self.sync == "always")
         return journal
 
@@ -63,7 +63,7 @@ class TestJetStreamSnapshots(SnapshotContract):
 
     @pytest.fixture
     async def publisher(self, connection: Connection) -> Publisher:
-        return await Publisher.start(connection)
+        return await Publisher.start(connection, timeout=60)
 
     @pytest.fixture
     def snapshots(self, publisher: Publisher) -> Snapshots:
@@ -71,7 +71,9 @@ class TestJetStreamSnapshots(SnapshotContract):
 
     @pytest.fixture
     async def journal(self, publisher: Publisher, snapshots: Snapshots) -> JetStreamJournal:
-        return JetStreamJournal(publisher, Codec(EVENTS, KINDS), sync_always=False, snapshots=snapshots)
+        return JetStreamJournal(
+            publisher, Codec(EVENTS, KINDS), sync_always=False, timeout=60, snapshots=snapshots
+        )
 
     @pytest.fixture
     def tamper(self, connection: Connection) -> Tamper:

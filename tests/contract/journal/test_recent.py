@@ -33,8 +33,8 @@ async def connection(nats_server: NatsServer) -> Connection:
 
 @pytest.fixture
 async def journal(connection: Connection) -> AsyncIterator[JetStreamJournal]:
-    publisher = await Publisher.start(connection)
-    yield JetStreamJournal(publisher, CODEC, sync_always=False)
+    publisher = await Publisher.start(connection, timeout=60)
+    yield JetStreamJournal(publisher, CODEC, sync_always=False, timeout=60)
     await publisher.stop()
 
 

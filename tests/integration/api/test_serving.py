@@ -103,8 +103,8 @@ async def serving(nats_server: NatsServer, data: Path, *, project: bool = True) 
     made = {role: Process(role, data) for role in processes}
     tasks = [asyncio.create_task(main(settings, made[role])) for role, main in processes.items()]
     connection = await nats_server.connect()
-    publisher = await Publisher.start(connection)
-    journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=False)
+    publisher = await Publisher.start(connection, timeout=60)
+    journal = JetStreamJournal(publisher, Codec(EVENTS, AGGREGATES), sync_always=False, timeout=60)
     headers = {"Authorization": f"Bearer {settings.client_token}"}
     async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers, timeout=40) as client:
         async with asyncio.timeout(60):

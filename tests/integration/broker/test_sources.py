@@ -32,7 +32,7 @@ async def take(batches: AsyncIterator[list[Message]], number: int) -> list[Messa
 
 @pytest.fixture
 async def publisher(nats_server: NatsServer) -> Publisher:
-    return await Publisher.start(await nats_server.connect("publisher"))
+    return await Publisher.start(await nats_server.connect("publisher"), timeout=60)
 
 
 async def release(publisher: Publisher, skill: str, number: int) -> list[UUID]:

@@ -86,7 +86,7 @@ class Both:
 
 async def opened(server: NatsServer, ack_wait: float = 30.0) -> Both:
     ours, worker = await server.connect("ours"), await server.connect_worker()
-    both = Both(await Publisher.start(ours), await Publisher.start(worker))
+    both = Both(await Publisher.start(ours, timeout=60), await Publisher.start(worker, timeout=60))
     for subject in (subjects.REPORTS, subjects.HELLOS, subjects.BEATS, subjects.COMMANDS, subjects.LANES):
         await ours.listen(subject, both.hears)
     await worker.listen(both.inbox, both.takes)

@@ -84,7 +84,7 @@ async def world(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[World]
     data = tmp_path / "data"
     data.mkdir()
     connection = await nats_server.connect("projector test")
-    journal = await JetStreamJournal.open(connection, EVENTS, AGGREGATES, sync_always=False)
+    journal = await JetStreamJournal.open(connection, EVENTS, AGGREGATES, sync_always=False, timeout=60)
     database = SqliteDatabase(data / "readmodel")
     reads = ReadModel(database)
     environment = {
