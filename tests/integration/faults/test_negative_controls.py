@@ -47,6 +47,7 @@ async def test_without_expected_versions_two_dispatchers_tear_histories_apart(
     async with scene(tmp_path, injected(*names)) as here:
 
         async def torn() -> bool:
+            await here.submit(workflow="ten", input={"x": 0})  # the more there is to decide, the sooner
             return "history_is_whole" in rules(await here.violations())
 
         here.worker()
@@ -93,7 +94,7 @@ async def test_without_claims_a_cancelled_job_that_comes_again_is_run(
 ) -> None:
     async with scene(tmp_path, injected(*names)) as here:
         worker = here.worker()
-        job = await here.submit(skill="add", input={"x": 1, "seconds": 3})
+        job = await here.submit(skill="add", input={"x": 1, "seconds": 6})
         await here.until(lambda: here.executions(job))
         worker.kill()  # the task is out and will come again
         answer = await here.client.post(f"/v1/jobs/{job}/cancel", json={})

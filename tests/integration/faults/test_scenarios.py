@@ -32,7 +32,7 @@ async def test_a_dead_supervisor_leaves_nothing_behind_and_the_next_one_goes_on(
 async def test_a_task_whose_worker_dies_runs_again_elsewhere(tmp_path: Path, seconds_in: float) -> None:
     async with scene(tmp_path) as here:
         first = here.worker("first")
-        job = await here.submit(skill="add", input={"x": 1, "seconds": 4})
+        job = await here.submit(skill="add", input={"x": 1, "seconds": 6})
         await here.until(lambda: here.executions(job))
         # A task is claimed when it has run for a second: the two cases lose it on either side of that.
         await asyncio.sleep(seconds_in)

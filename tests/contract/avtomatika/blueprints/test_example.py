@@ -52,7 +52,7 @@ def sdk_worker(system: System, name: str, **environment: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ class Api:
 
     async def until(self, job: str, *statuses: str) -> dict[str, Any]:
         """The job when it has one of the statuses."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 state: dict[str, Any] = (await self.http.get(f"/api/v1/jobs/{job}")).json()
                 if state["status"] in statuses:

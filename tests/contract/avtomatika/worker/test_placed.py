@@ -60,7 +60,8 @@ async def test_without_a_word_of_it_the_worker_that_has_the_skill_loaded_is_firs
     for worker, price in ((dear, 9), (cheap, 1), (hot, 5)):
         await worker.register(skill(world), capabilities={"cost_per_skill": {name: price}})
     await hot.beat({"status": "idle", "hot_skills": [name]})
-    polls = {worker.name: asyncio.ensure_future(worker.poll(3)) for worker in (dear, cheap, hot)}
+    waits = ((dear, 5), (cheap, 40), (hot, 40))  # the first gets nothing, the others as soon as there is work
+    polls = {worker.name: asyncio.ensure_future(worker.poll(seconds)) for worker, seconds in waits}
     for worker in (dear, cheap, hot):
         assert (await worker.beat()).status_code == 200  # sent after the polls, so they wait by now
     for best in (hot, cheap):
