@@ -49,6 +49,7 @@ class Definitions:
     ) -> None:
         self._journal, self._max_age, self._monotonic = journal, max_age_seconds, monotonic
         self._workflows: OrderedDict[UUID, tuple[float, Workflow | None]] = OrderedDict()
+        self._news = 0
 
     async def find(
         self, tenant: str, workflow: str | None, version: int | None, skill: str | None
@@ -75,9 +76,12 @@ class Definitions:
         if cached is not None and self._monotonic() - cached[0] < self._max_age:
             self._workflows.move_to_end(key)
             return cached[1]
+        news = self._news
         recorded = await self._journal.load(Workflow, key)
         found = None if recorded is None else recorded.aggregate
-        if found is not None:  # names that do not exist are everybody's to invent: never cached
+        # Names that do not exist are everybody's to invent: never cached. Nor is what may be older than news
+        # that came while it was read.
+        if found is not None and news == self._news:
             self._workflows[key] = (self._monotonic(), found)
             while len(self._workflows) > MAX_CACHED:
                 self._workflows.popitem(last=False)
@@ -85,10 +89,12 @@ class Definitions:
 
     def forget(self, workflow: UUID) -> None:
         """Read this workflow again when it is asked for next."""
+        self._news += 1
         self._workflows.pop(workflow, None)
 
     def clear(self) -> None:
         """Read every workflow again."""
+        self._news += 1
         self._workflows.clear()
 
 

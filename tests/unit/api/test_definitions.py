@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,22 @@ async def test_news_from_the_journal_are_seen_at_once(journal: MemoryJournal) ->
         while (await definitions.find("a", "flow", None, None)).version != 2:
             await asyncio.sleep(0)
     following.cancel()
+
+
+async def test_news_that_come_while_an_older_version_is_read_are_not_lost(journal: MemoryJournal) -> None:
+    definitions, load = Definitions(journal, monotonic=Clock()), journal.load
+    await published_elsewhere(journal, "one")
+
+    async def overtaken(*asked: Any) -> Any:
+        journal.load = load  # type: ignore[method-assign]
+        recorded = await load(*asked)
+        await published_elsewhere(journal, "two")
+        definitions.forget(workflow_id("a", "flow"))
+        return recorded
+
+    journal.load = overtaken  # type: ignore[assignment,method-assign]
+    assert (await definitions.find("a", "flow", None, None)).version == 1
+    assert (await definitions.find("a", "flow", None, None)).version == 2
 
 
 async def test_a_deleted_workflow_starts_nothing_but_keeps_its_versions(journal: MemoryJournal) -> None:
