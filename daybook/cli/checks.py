@@ -151,7 +151,9 @@ def front_door(url: str, *, expected: bool) -> Iterator[Finding]:
     advice = "start it: daybook up; or say where it is: --url"
     with httpx.Client(base_url=url, timeout=5) as http:
         try:
+            sent = utc_now()
             live = http.get("/v1/health/live")
+            came = utc_now()
             ready = http.get("/v1/health/ready")
         except httpx.TransportError as error:
             yield Finding("api", "ill" if expected else "look", f"no answer from {url}: {error}", advice)
@@ -161,8 +163,8 @@ def front_door(url: str, *, expected: bool) -> Iterator[Finding]:
         return
     yield Finding("api", "well", f"{url} lives")
     yield _readiness(ready)
-    skew = _skew(live)
-    if skew is not None and abs(skew) > SKEW_SECONDS:
+    skew = _skew(live, sent, came)
+    if abs(skew) > SKEW_SECONDS:
         yield Finding("clocks", "look", f"this one is {skew:+.0f} s from the API's", "let NTP set both")
 
 
@@ -179,9 +181,13 @@ def _readiness(answer: httpx.Response) -> Finding:
     return Finding("api ready", "ill", found, "what it names is not well; its log says more")
 
 
-def _skew(answer: httpx.Response) -> float | None:
+def _skew(answer: httpx.Response, sent: datetime, came: datetime) -> float:
+    """How many seconds this clock is ahead of the API's, at least: how long the answer took is no skew."""
     text = answer.headers.get("date")
-    return (utc_now() - parsedate_to_datetime(text)).total_seconds() if text else None
+    if not text:
+        return 0.0
+    told = parsedate_to_datetime(text)  # cut to the second
+    return max(0.0, (sent - told).total_seconds() - 1) + min(0.0, (came - told).total_seconds())
 
 
 async def broker(target: BrokerTarget) -> AsyncIterator[Finding]:

@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from daybook.cli import checks
 from daybook.cli.main import main
+from shared.application.clock import utc_now
 from shared.settings import known_variables
 from tests.unit.cli.stub import Stub
 
@@ -294,6 +297,18 @@ def test_doctor_shows_what_is_not_ready(daybook: Daybook, stub: Stub) -> None:
     assert said.status == 1
     assert "broker: lost" in said.out
     assert "projector: fine" not in said.out
+
+
+@pytest.mark.parametrize(("sent", "came", "skew"), [(-30, 30, 0), (60, 61, 60), (-61, -60, -60), (0.5, 1, 0)])
+def test_doctor_tells_a_clock_that_differs_from_an_answer_that_is_slow(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, sent: float, came: float, skew: int
+) -> None:
+    stub.answers["GET", "/v1/health/live"] = stub.answers["GET", "/v1/health/ready"] = (200, {})
+    shifts = iter([sent, came])
+    monkeypatch.setattr(checks, "utc_now", lambda: utc_now() + timedelta(seconds=next(shifts)))
+    found = {finding.name: finding.found for finding in checks.front_door(stub.url, expected=True)}
+    said = found.get("clocks", "this one is 0 s from the API's")
+    assert int(said.split()[3]) == pytest.approx(skew, abs=1)  # the answer's date has no fraction
 
 
 def test_a_command_finds_the_system_that_runs_here(
