@@ -64,4 +64,4 @@ def _programs(folder: Path) -> tuple[Path, str | None]:
 def _run(user: str | None, *command: str | Path) -> None:
     with Path(os.devnull).open("w") as nowhere:
         # A pipe would be held open by the server that the command leaves behind.
-        subprocess.run(command, check=True, stdout=nowhere, stdin=nowhere, user=user, cwd="/", timeout=60)
+        subprocess.run(command, check=True, stdout=nowhere, stdin=nowhere, user=user, cwd="/", timeout=240)

@@ -43,7 +43,7 @@ class S3Server:
 
     def holds(self, folder: str) -> list[str]:
         """The paths of all that stands below a folder of the bucket, hidden things too."""
-        answer = httpx.get(f"{self._filer}/{folder}", headers={"Accept": "application/json"}, timeout=20)
+        answer = httpx.get(f"{self._filer}/{folder}", headers={"Accept": "application/json"}, timeout=60)
         if answer.status_code == 404:
             return []
         found: list[str] = []
@@ -95,7 +95,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 
 def _until_serving(server: S3Server, process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.HTTPError):
             if httpx.get(f"{server.endpoint}/status", timeout=2).status_code < 500:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -180,6 +181,15 @@ class System:
 
     def last_words(self, lines: int = 40) -> str:
         return "\n".join(self.out.read_text(errors="replace").splitlines()[-lines:])
+
+
+async def caught_up(client: httpx.AsyncClient, path: str) -> Any:
+    """What a GET that names a `min_sequence` answers, as soon as the rows are that far."""
+    async with asyncio.timeout(60):
+        while (answer := await client.get(path)).status_code == 503:
+            await asyncio.sleep(0.05)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def described(process: psutil.Process) -> str:

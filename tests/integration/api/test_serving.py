@@ -34,6 +34,7 @@ from shared.journal.journal import JetStreamJournal
 from shared.process import Process
 from shared.settings import Settings
 from tests.support.nats import NatsServer
+from tests.support.system import caught_up
 
 pytestmark = pytest.mark.connected
 
@@ -126,9 +127,9 @@ async def test_a_job_goes_its_way(nats_server: NatsServer, tmp_path: Path) -> No
         assert answer.status_code == 202, answer.text
         job = answer.json()["job_id"]
         sequence = await served.succeed(job, 42)
-        shown = (await client.get(f"/v1/jobs/{job}?min_sequence={sequence}")).json()
+        shown = await caught_up(client, f"/v1/jobs/{job}?min_sequence={sequence}")
         assert (shown["status"], shown["output"]) == ("succeeded", 42)
-        listed = (await client.get(f"/v1/jobs?min_sequence={sequence}&status=succeeded")).json()
+        listed = await caught_up(client, f"/v1/jobs?min_sequence={sequence}&status=succeeded")
         assert [item["job_id"] for item in listed["items"]] == [job]
         assert (await client.get("/v1/stats")).json()["jobs"]["succeeded"] == 1
         history = (await client.get(f"/v1/jobs/{job}/history")).json()

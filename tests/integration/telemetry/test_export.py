@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from shared.telemetry.ids import span_id
-from tests.support.system import ROOT, WORKER_TOKEN, System
+from tests.support.system import ROOT, WORKER_TOKEN, System, caught_up
 
 pytestmark = pytest.mark.connected
 
@@ -86,7 +86,7 @@ async def test_the_spans_of_a_run_are_its_history_one_to_one(tmp_path: Path) -> 
             )
             job = answer.json()
             assert job["status"] == "succeeded", job
-            listed = (await client.get(f"/v1/jobs?min_sequence={job['sequence']}")).json()["items"]
+            listed = (await caught_up(client, f"/v1/jobs?min_sequence={job['sequence']}"))["items"]
             assert len(listed) == 2
             expected = {}
             for one in listed:
