@@ -13,9 +13,9 @@ from tests.support.system import System
 
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
-WINDOW = 16.0
+WINDOW = 24.0
 LIMIT = 3
-LATE = 10.0
+LATE = 15.0
 """Seconds that a machine with other work may take to release what may go."""
 
 
@@ -33,11 +33,11 @@ async def test_a_restart_in_mid_window_neither_exceeds_the_rate_nor_idles(
     rate = {"key": uuid4().hex, "limit": LIMIT, "per_seconds": WINDOW}
     ended = [await submit(client, skill="echo", rate=rate) for _ in range(LIMIT - 1)]
     first = [await released(client, job) for job in ended]
-    await asyncio.sleep(WINDOW / 3)  # time itself is what is tested
+    await asyncio.sleep(WINDOW / 8)  # time itself is what is tested
 
     await shared_system.kill("dispatcher")
     later = [await submit(client, wait=0, skill="echo", rate=rate) for _ in range(LIMIT)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         times = first + sorted([await released(client, job) for job in later])
 
     gaps = [(after - before).total_seconds() for before, after in zip(times, times[LIMIT:], strict=False)]
