@@ -1,6 +1,7 @@
 """Jobs of every shape through all processes, on the real broker, as a client sees them."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -125,9 +126,15 @@ async def test_a_task_that_runs_too_long_times_out(client: httpx.AsyncClient) ->
     assert job["status"] == "timed_out"
 
 
-async def test_the_deadline_of_a_job_ends_it(client: httpx.AsyncClient) -> None:
-    job = await submit(client, skill="sleep", input={"seconds": 300}, deadline_seconds=1)
-    assert job["error"]["code"] == "deadline"
+async def test_the_deadline_of_a_job_ends_it_within_two_seconds(client: httpx.AsyncClient) -> None:
+    late: list[float] = []
+    while len(late) < 5 and min(late, default=9.0) > 2:  # a machine that stood still is late once
+        job = await submit(client, skill="sleep", input={"seconds": 300}, deadline_seconds=1)
+        assert job["error"]["code"] == "deadline"
+        history = (await client.get(f"/v1/jobs/{job['job_id']}/history")).json()
+        accepted, ended = (datetime.fromisoformat(history[index]["at"]) for index in (0, -1))
+        late.append((ended - accepted).total_seconds() - 1)
+    assert min(late) <= 2
 
 
 async def test_an_approval_sends_the_job_the_way_that_was_chosen(client: httpx.AsyncClient) -> None:
