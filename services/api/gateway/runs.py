@@ -203,8 +203,11 @@ class Runs:
             log.info("a %s of job %s is asked again: %s", kind, run.key.job, problem)
             run.renew_at = max(run.renew_at, self._loop.time() + 1.0)
             return
-        if answer.error is not None or not answer.verdict:
-            log.error("a %s of job %s could not be decided: %s", kind, run.key.job, answer.error)
+        is_unknown = answer.reason == "unknown_job"
+        was_delivered = bool(run.ack) or run.contender is not None  # from the journal: so its job is there
+        if answer.error is not None or not answer.verdict or (is_unknown and was_delivered):
+            said = answer.error or answer.reason
+            log.error("a %s of job %s could not be decided: %s", kind, run.key.job, said)
             run.renew_at = max(run.renew_at, self._loop.time() + UNDECIDED_SECONDS)
         elif answer.verdict in ("accepted", "granted"):
             if kind == "renew":
@@ -217,7 +220,7 @@ class Runs:
                         run.renew_at = asked  # that may have been granted before it was released anew
             if run.progress is not None:
                 self._look_after(run, self._loop.time())
-        elif answer.reason == "unknown_job" and not run.ack and run.contender is None:
+        elif is_unknown:
             # Nothing to stop: who works for two systems names the tasks of both to each.
             log.info("task %d of job %s, which %s lists, is not ours", run.key.task, run.key.job, run.worker)
             self._strange[run.key] = self._loop.time() + STRANGE_KEPT_SECONDS

@@ -142,16 +142,6 @@ async def test_a_task_of_a_job_that_nobody_knows_is_left_alone_and_asked_about_a
     assert not inside.runs.is_strange(key())
 
 
-async def test_a_task_whose_delivery_is_here_is_given_up_when_its_job_is_not_known() -> None:
-    inside = Inside()
-    run, _ = await running(inside)
-    inside.runs.heard(run)
-    inside.runs.tick(inside.later(31))
-    inside.reports.asked.pop().answer(verdict="ignored", reason="unknown_job")
-    await settle()
-    assert run.cancelled
-
-
 @pytest.mark.parametrize("answer", [{"error": "the journal is away"}, {}])
 async def test_an_answer_that_is_no_verdict_takes_the_task_from_nobody(answer: dict[str, str]) -> None:
     inside = Inside()
@@ -164,6 +154,21 @@ async def test_an_answer_that_is_no_verdict_takes_the_task_from_nobody(answer: d
     assert len(inside.reports.asked) == 1, "not at once"
     inside.runs.heard(run)
     inside.runs.tick(inside.later(6))
+    assert [asked.kind for asked in inside.reports.asked] == ["renew", "renew"]
+
+
+async def test_what_was_delivered_goes_on_though_who_answers_does_not_know_its_job_yet() -> None:
+    inside = Inside()
+    run, ack = await running(inside)
+    inside.runs.heard(run)
+    inside.runs.tick(inside.later(31))
+    inside.reports.asked[0].answer(verdict="ignored", reason="unknown_job")
+    await settle()
+    assert not run.cancelled
+    assert inside.stopped == []
+    assert b"+ACK" not in inside.words(ack)
+    inside.runs.heard(run)
+    inside.runs.tick(inside.later(37))
     assert [asked.kind for asked in inside.reports.asked] == ["renew", "renew"]
 
 

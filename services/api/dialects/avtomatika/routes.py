@@ -90,7 +90,6 @@ def _status(problem: Problem) -> tuple[int, dict[str, str]]:
     return 400 if problem.status == 422 else problem.status, dict(problem.headers)
 
 
-"""Told with every answer."""
 _SLASHES: Final = re.compile(r"/{2,}")
 _TEXTS: Final = {
     "malformed_json": "Invalid JSON body",
